@@ -1,0 +1,167 @@
+//! Where things lie in a thread's slot, and what user space tells the programs before they are loaded.
+//!
+//! ```text
+//! slot: SlotHeader | index: u64 × index_entries | open calls: OpenCall × open_sets × OPEN_WAYS | ring | slack
+//! ```
+//!
+//! The *index* holds, for call number `n`, at entry `n % index_entries`, the position of its record. A *position* only grows; the
+//! record lies at `position % ring_bytes` in the ring. A record that begins before the end of the ring may reach into the slack
+//! behind it, so that it is never split; the next one then begins a new lap. The record at a position is whole as long as the
+//! ring's head is at most `ring_bytes` ahead of it.
+
+use crate::record::{RECORD_BYTES, ThreadState};
+use crate::{COMM_BYTES, MAX_DATA_BYTES, REGISTER_WORDS, align8};
+
+/// Calls that share a set of the table of open calls.
+pub const OPEN_WAYS: u32 = 4;
+
+/// Nobody uses the slot.
+pub const SLOT_FREE: u32 = 0;
+/// A living thread writes to it.
+pub const SLOT_LIVE: u32 = 1;
+/// Its thread has ended with its process by a fatal signal; user space gives it back.
+pub const SLOT_ENDED: u32 = 2;
+
+/// The head of a thread's slot.
+#[repr(C)]
+#[derive(Clone, Copy)]
+#[cfg_attr(feature = "user", derive(Debug))]
+pub struct SlotHeader {
+    /// One of the constants above.
+    pub state: u32,
+    /// The next slot in the stack of free ones, plus 1; 0 ends it.
+    pub next_free: u32,
+    /// Kernel-global process id of the owner.
+    pub pid: u32,
+    /// Kernel-global thread id of the owner.
+    pub tid: u32,
+    /// As lastwords' own pid namespace sees it.
+    pub ns_pid: u32,
+    /// As lastwords' own pid namespace sees it.
+    pub ns_tid: u32,
+    /// Calls recorded since the owner began.
+    pub calls: u64,
+    /// Position of the next record.
+    pub head: u64,
+    /// The registers at the death of the thread.
+    pub death: ThreadState,
+    /// The registers at the probe that runs now: the interpreter's scratch.
+    pub registers: [u64; REGISTER_WORDS],
+}
+
+/// A call that has not returned, as far as is known.
+#[repr(C)]
+#[derive(Clone, Copy, Default)]
+#[cfg_attr(feature = "user", derive(Debug))]
+pub struct OpenCall {
+    /// Canonical frame address of the call.
+    pub cfa: u64,
+    /// Its number plus 1; 0 where the entry is free.
+    pub number: u64,
+    /// Index of its function.
+    pub function: u32,
+    /// Zero.
+    pub reserved: u32,
+}
+
+/// Offsets in the kernel's own structures, from its BTF, in bytes.
+#[repr(C)]
+#[derive(Clone, Copy, Default)]
+#[cfg_attr(feature = "user", derive(Debug))]
+pub struct TaskOffsets {
+    /// `task_struct.pid`
+    pub task_pid: u32,
+    /// `task_struct.tgid`
+    pub task_tgid: u32,
+    /// `task_struct.signal`
+    pub task_signal: u32,
+    /// `task_struct.exit_code`
+    pub task_exit_code: u32,
+    /// `task_struct.mm`
+    pub task_mm: u32,
+    /// `task_struct.thread.error_code`
+    pub thread_error_code: u32,
+    /// `task_struct.thread.trap_nr`
+    pub thread_trap: u32,
+    /// `task_struct.thread.cr2`
+    pub thread_fault_register: u32,
+    /// `signal_struct.live`
+    pub signal_live: u32,
+    /// `mm_struct.start_code`
+    pub mm_start_code: u32,
+    /// `k_sigaction.sa.sa_handler`
+    pub action_handler: u32,
+    /// `linux_binprm.file`
+    pub binprm_file: u32,
+    /// `file.f_inode`
+    pub file_inode: u32,
+    /// `inode.i_ino`
+    pub inode_number: u32,
+    /// `inode.i_sb`
+    pub inode_super_block: u32,
+    /// `super_block.s_dev`
+    pub super_block_device: u32,
+}
+
+/// What user space decides before the programs are loaded. The verifier sees these as constants.
+#[repr(C)]
+#[derive(Clone, Copy, Default)]
+#[cfg_attr(feature = "user", derive(Debug))]
+pub struct Config {
+    /// Signals that count as a crash: bit `n - 1` for signal `n`.
+    pub signals: u64,
+    /// Device of lastwords' pid namespace (`stat /proc/self/ns/pid`), as the kernel encodes it.
+    pub namespace_device: u64,
+    /// Inode of lastwords' pid namespace.
+    pub namespace_inode: u64,
+    /// Threads that can have a ring.
+    pub slots: u32,
+    /// Entries of the index: a power of two, at least the calls to keep.
+    pub index_entries: u32,
+    /// Sets of the table of open calls: a power of two.
+    pub open_sets: u32,
+    /// Bytes of a ring: a power of two, at least one largest record.
+    pub ring_bytes: u32,
+    /// Bytes of the data of the largest record.
+    pub data_bytes: u32,
+    /// Whether these kernel structures have an address of the last page fault and the like: 0 or 1.
+    pub has_fault_details: u32,
+    /// Offsets in kernel structures.
+    pub offsets: TaskOffsets,
+}
+
+impl Config {
+    /// Where the index begins in a slot.
+    pub const INDEX_OFFSET: u32 = size_of::<SlotHeader>() as u32;
+
+    /// Where the table of open calls begins in a slot.
+    #[must_use]
+    pub const fn open_offset(&self) -> u32 {
+        Self::INDEX_OFFSET + self.index_entries * 8
+    }
+
+    /// Where the ring begins in a slot.
+    #[must_use]
+    pub const fn ring_offset(&self) -> u32 {
+        self.open_offset() + self.open_sets * OPEN_WAYS * size_of::<OpenCall>() as u32
+    }
+
+    /// Bytes of a slot.
+    #[must_use]
+    pub const fn slot_bytes(&self) -> u32 {
+        self.ring_offset() + self.ring_bytes + RECORD_BYTES + align8(self.data_bytes)
+    }
+}
+
+/// Which set of the table of open calls belongs to a frame.
+#[must_use]
+pub const fn open_set(cfa: u64, sets: u32) -> u32 {
+    // Fibonacci hashing: neighbouring frames differ in few bits.
+    ((cfa >> 3).wrapping_mul(0x9e37_79b9_7f4a_7c15) >> 32) as u32 & (sets - 1)
+}
+
+const _: () = assert!(size_of::<SlotHeader>() == 24 + 16 + size_of::<ThreadState>() + 8 * REGISTER_WORDS);
+const _: () = assert!(size_of::<SlotHeader>() % 8 == 0 && COMM_BYTES % 8 == 0);
+const _: () = assert!(size_of::<OpenCall>() == 24);
+const _: () = assert!(size_of::<Config>() == 48 + size_of::<TaskOffsets>());
+const _: () = assert!(MAX_DATA_BYTES % 8 == 0);

@@ -1,0 +1,65 @@
+//! What the kernel side and user space share: every record, limit and constant, defined once.
+//!
+//! Everything here is `repr(C)` without padding bytes, and without `bool`, `Option` or enums: one side writes what the other
+//! reads as plain memory. [`layout`] says where the parts of a thread's slot lie; both sides derive their offsets from it.
+#![no_std]
+
+pub mod layout;
+pub mod record;
+pub mod step;
+
+pub use layout::{Config, OpenCall, SlotHeader, TaskOffsets};
+pub use record::{Counter, Event, Fault, Record, Watched};
+pub use step::{Function, Outcome, Step};
+
+/// Version of the layout of slots and records. Raise it when a reader of an older one would misread.
+pub const ABI_VERSION: u32 = 1;
+
+/// Steps of one function at the most: the bound of the interpreter's loop.
+pub const MAX_STEPS: u32 = 64;
+/// Bytes that one string or counted step may copy at the most.
+pub const MAX_COPY_BYTES: u32 = 4096;
+/// Bytes of captured data in one record at the most.
+pub const MAX_DATA_BYTES: u32 = 32 * 1024;
+/// Words of the saved registers: x86-64 uses 21 (`struct pt_regs`), aarch64 34 (`struct user_pt_regs`).
+pub const REGISTER_WORDS: usize = 34;
+/// `TASK_COMM_LEN` of the kernel.
+pub const COMM_BYTES: usize = 16;
+/// The value in `THREADS` of a thread that found no free slot.
+pub const NO_SLOT: u32 = u32::MAX;
+
+/// What a probe's cookie says: which function, and which event of it (low 32 bits: index of the function).
+pub mod cookie {
+    /// The function was entered.
+    pub const ENTRY: u64 = 0;
+    /// The function has returned: the kernel's return trampoline was hit.
+    pub const RETURN: u64 = 1;
+    /// The function is about to return: the probe stands on a `ret` instruction.
+    pub const RET_INSTRUCTION: u64 = 2;
+    /// The function is about to leave by a jump to another one.
+    pub const TAIL_JUMP: u64 = 3;
+
+    /// The cookie of `event` at the function with this `index`.
+    #[must_use]
+    pub const fn new(event: u64, index: u32) -> u64 {
+        event << 32 | index as u64
+    }
+
+    /// The index of the function.
+    #[must_use]
+    pub const fn function(cookie: u64) -> u32 {
+        cookie as u32
+    }
+
+    /// One of the events above.
+    #[must_use]
+    pub const fn event(cookie: u64) -> u64 {
+        cookie >> 32
+    }
+}
+
+/// `bytes` rounded up to a multiple of eight: the alignment of everything in a record.
+#[must_use]
+pub const fn align8(bytes: u32) -> u32 {
+    (bytes + 7) & !7
+}

@@ -1,0 +1,147 @@
+//! What the kernel side writes: calls, faults, processes that are watched, events.
+
+use crate::{COMM_BYTES, REGISTER_WORDS};
+
+/// The call has returned; `returned_ns` and `value` are valid.
+pub const RETURNED: u32 = 1 << 0;
+/// The function was left by a jump to another one: `returned_ns` is when, and there is no value of its own.
+pub const LEFT_BY_TAIL_CALL: u32 = 1 << 1;
+/// The recorder had to forget that this call was open: whether it has returned is not known.
+pub const RETURN_UNKNOWN: u32 = 1 << 2;
+
+/// One call, in front of its captured data.
+#[repr(C)]
+#[derive(Clone, Copy, Default)]
+#[cfg_attr(feature = "user", derive(Debug))]
+pub struct Record {
+    /// Number of the call in its thread, from 0.
+    pub sequence: u64,
+    /// `CLOCK_MONOTONIC` at entry.
+    pub entered_ns: u64,
+    /// `CLOCK_MONOTONIC` when it returned or was left.
+    pub returned_ns: u64,
+    /// Canonical frame address: the stack pointer before the call instruction pushed the return address.
+    pub cfa: u64,
+    /// The two registers for integer results: rax, rdx on x86-64.
+    pub value: [u64; 2],
+    /// Index of the function.
+    pub function: u32,
+    /// Bytes of captured data that follow.
+    pub data_bytes: u32,
+    /// The constants above.
+    pub flags: u32,
+    /// Zero.
+    pub reserved: u32,
+}
+
+/// Bytes of a [`Record`] without its data.
+pub const RECORD_BYTES: u32 = size_of::<Record>() as u32;
+
+/// A signal is about to kill a process: what `signal_deliver` knew, in the map `FAULTS` by kernel-global process id.
+#[repr(C)]
+#[derive(Clone, Copy)]
+#[cfg_attr(feature = "user", derive(Debug))]
+pub struct Fault {
+    /// `CLOCK_MONOTONIC` of the delivery.
+    pub at_ns: u64,
+    /// `si_addr` for the signals of the hardware.
+    pub address: u64,
+    /// `thread.error_code`: what kind of access failed (x86: bits of the page fault).
+    pub error_code: u64,
+    /// `thread.trap_nr`.
+    pub trap: u64,
+    /// `thread.cr2`: the address of the last page fault.
+    pub fault_register: u64,
+    /// Kernel-global process id.
+    pub pid: u32,
+    /// Kernel-global thread id.
+    pub tid: u32,
+    /// The thread id as lastwords' own pid namespace sees it.
+    pub ns_tid: u32,
+    /// Signal number.
+    pub signal: i32,
+    /// `si_code`.
+    pub code: i32,
+    /// `si_pid` where a process sent the signal.
+    pub sender_pid: u32,
+    /// `si_uid` where a process sent the signal.
+    pub sender_uid: u32,
+    /// What `info` was: [`INFO_PRESENT`], or one of the kernel's two stand-ins.
+    pub info: u32,
+}
+
+/// The signal came with a siginfo.
+pub const INFO_PRESENT: u32 = 0;
+/// `SEND_SIG_NOINFO`: from user space, without details.
+pub const INFO_NONE: u32 = 1;
+/// `SEND_SIG_PRIV`: from the kernel.
+pub const INFO_KERNEL: u32 = 2;
+
+/// A process that is watched, in the map `WATCHED` by kernel-global process id.
+#[repr(C)]
+#[derive(Clone, Copy, Default)]
+#[cfg_attr(feature = "user", derive(Debug))]
+pub struct Watched {
+    /// `CLOCK_MONOTONIC` of its last exec, or of the fork that made it.
+    pub started_ns: u64,
+    /// `mm->start_code`: where its lowest executable segment was loaded.
+    pub start_code: u64,
+    /// Process id as lastwords' own pid namespace sees it; 0 until it has made a call or died.
+    pub ns_pid: u32,
+    /// 1 while it executes the probed file, 0 after an exec of another.
+    pub executes_target: u32,
+}
+
+/// What goes through the ring buffer `EVENTS`: a watched process has died of a signal that counts.
+#[repr(C)]
+#[derive(Clone, Copy, Default)]
+#[cfg_attr(feature = "user", derive(Debug))]
+pub struct Event {
+    /// Kernel-global process id.
+    pub pid: u32,
+    /// As `wait(2)` reports it: the signal in the low seven bits.
+    pub exit_code: u32,
+    /// What was known of the process.
+    pub watched: Watched,
+}
+
+/// The registers of one thread as the kernel saved them, and which thread that is.
+#[repr(C)]
+#[derive(Clone, Copy)]
+#[cfg_attr(feature = "user", derive(Debug))]
+pub struct ThreadState {
+    /// `CLOCK_MONOTONIC` of the snapshot; 0 if none was taken.
+    pub at_ns: u64,
+    /// The saved registers, in the order of the architecture's `pt_regs`.
+    pub registers: [u64; REGISTER_WORDS],
+    /// The thread's name.
+    pub comm: [u8; COMM_BYTES],
+}
+
+/// Indexes of the map `COUNTERS`.
+pub struct Counter;
+
+impl Counter {
+    /// Threads that found no free slot.
+    pub const THREADS_WITHOUT_SLOT: u32 = 0;
+    /// Calls of such threads.
+    pub const CALLS_WITHOUT_SLOT: u32 = 1;
+    /// Calls of processes that run the same file and are not watched.
+    pub const CALLS_OF_OTHERS: u32 = 2;
+    /// Processes that could not be followed because the map of them was full.
+    pub const PROCESSES_NOT_WATCHED: u32 = 3;
+    /// Deaths that could not be told to user space because a buffer was full.
+    pub const DEATHS_LOST: u32 = 4;
+    /// Signals of the chosen set that a handler took.
+    pub const HANDLED_FAULTS: u32 = 5;
+    /// Deaths of descendants that execute another file.
+    pub const DEATHS_OF_OTHER_FILES: u32 = 6;
+    /// How many there are.
+    pub const COUNT: u32 = 7;
+}
+
+const _: () = assert!(size_of::<Record>() == 64);
+const _: () = assert!(size_of::<Fault>() == 72);
+const _: () = assert!(size_of::<Watched>() == 24);
+const _: () = assert!(size_of::<Event>() == 32);
+const _: () = assert!(size_of::<ThreadState>() == 8 + 8 * REGISTER_WORDS + COMM_BYTES);

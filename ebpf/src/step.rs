@@ -1,0 +1,100 @@
+//! The capture plan as the kernel sees it: per function a few steps, each a fixed 16 bytes.
+
+use crate::align8;
+
+/// Copies the low `size` bytes of a saved register (always 8 bytes of output, no [`Outcome`]).
+pub const REGISTER: u8 = 1;
+/// Copies `size` bytes from user memory at register + `offset`.
+pub const MEMORY: u8 = 2;
+/// Copies `size` bytes from user memory at pointer + `offset`; the pointer lies at `base` in the data captured so far.
+pub const FOLLOW: u8 = 3;
+/// Copies a NUL-terminated string of at most `size` bytes (NUL not counted) from pointer + `offset`.
+pub const STRING: u8 = 4;
+/// Copies as many elements of `element` bytes as the integer of `count_size` bytes at `count` says, `size` bytes at the most.
+pub const COUNTED: u8 = 5;
+
+/// One instruction of a capture plan.
+///
+/// Outputs follow each other in the record's data in the order of the steps, each aligned to 8 bytes. The steps whose output
+/// has a fixed size ([`REGISTER`], [`MEMORY`], [`FOLLOW`]) stand before those whose output has not ([`STRING`], [`COUNTED`]), so
+/// that `base` and `count` are constants.
+#[repr(C)]
+#[derive(Clone, Copy, Default, PartialEq, Eq)]
+#[cfg_attr(feature = "user", derive(Debug))]
+pub struct Step {
+    /// One of the constants above.
+    pub op: u8,
+    /// Word of the saved registers (see `lastwords::arch`).
+    pub register: u8,
+    /// Bytes to copy; the limit for [`STRING`] and [`COUNTED`].
+    pub size: u16,
+    /// Where in the record's data the pointer to follow lies.
+    pub base: u16,
+    /// Where in the record's data the number of elements lies.
+    pub count: u16,
+    /// Added to the register or the pointer.
+    pub offset: i32,
+    /// Bytes of an element of [`COUNTED`].
+    pub element: u16,
+    /// Bytes of the integer at `count`: 1, 2, 4 or 8.
+    pub count_size: u16,
+}
+
+impl Step {
+    /// Bytes of output: all that the step will write, or at the most, its [`Outcome`] included.
+    #[must_use]
+    pub const fn output_bytes(&self) -> u32 {
+        match self.op {
+            REGISTER => 8,
+            // One byte more than the limit: the NUL that tells a whole string from a truncated one.
+            STRING => OUTCOME_BYTES + align8(self.size as u32 + 1),
+            _ => OUTCOME_BYTES + align8(self.size as u32),
+        }
+    }
+}
+
+/// Everything was read.
+pub const READ: u16 = 1;
+/// The limit was reached before the end: there is more of it.
+pub const TRUNCATED: u16 = 2;
+/// The pointer was NULL: nothing to read.
+pub const NULL: u16 = 3;
+/// Nothing could be read: no memory is mapped there, or it may not be read.
+pub const FAULT: u16 = 4;
+/// The first `length` bytes could be read, what follows them could not.
+pub const PARTIAL: u16 = 5;
+
+/// What became of a step that reads user memory; stands in front of its bytes.
+#[repr(C)]
+#[derive(Clone, Copy, Default, PartialEq, Eq)]
+#[cfg_attr(feature = "user", derive(Debug))]
+pub struct Outcome {
+    /// One of the constants above.
+    pub status: u16,
+    /// Zero.
+    pub reserved: u16,
+    /// Bytes that are valid: of a string without its NUL.
+    pub length: u32,
+}
+
+/// Bytes of an [`Outcome`] in a record.
+pub const OUTCOME_BYTES: u32 = size_of::<Outcome>() as u32;
+
+/// One entry of the map `FUNCTIONS`: the plan of the function with this index.
+#[repr(C)]
+#[derive(Clone, Copy, Default, PartialEq, Eq)]
+#[cfg_attr(feature = "user", derive(Debug))]
+pub struct Function {
+    /// Index of its first step in the map `STEPS`.
+    pub first_step: u32,
+    /// How many there are, `MAX_STEPS` at the most.
+    pub step_count: u32,
+    /// CFA minus stack pointer at the entry probe: 8 on x86-64 while nothing has been pushed.
+    pub cfa_offset: i32,
+    /// Bytes of a record's data at the most.
+    pub data_bytes: u32,
+}
+
+const _: () = assert!(size_of::<Step>() == 16);
+const _: () = assert!(size_of::<Function>() == 16);
+const _: () = assert!(size_of::<Outcome>() == 8);

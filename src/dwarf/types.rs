@@ -1,0 +1,131 @@
+//! Types as values of their own: what DWARF says of them, free of the file that said it.
+
+/// Index of a type in its [`TypeTable`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct TypeId(pub u32);
+
+/// A type as its source spells it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Type {
+    /// As the source language writes it: `const char *`, `std::vector<int>`, `&str`.
+    pub name: String,
+    /// Bytes of a value, where the type is complete.
+    pub size: Option<u64>,
+    /// What it is made of.
+    pub kind: TypeKind,
+}
+
+/// What a type is made of.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum TypeKind {
+    /// C's `void`, Rust's `()` has members instead.
+    Void,
+    /// A two's complement or unsigned number.
+    Integer {
+        /// Whether the top bit is a sign.
+        signed: bool,
+    },
+    /// One byte, 0 or 1.
+    Bool,
+    /// A character: C's `char` (`DW_ATE_signed_char` and its like) or a code point (`DW_ATE_UTF`).
+    Character {
+        /// `true` for a Unicode scalar value, `false` for a byte of unknown encoding.
+        unicode: bool,
+        /// Whether the number behind it has a sign.
+        signed: bool,
+    },
+    /// IEEE 754 of 2, 4, 8 or 16 bytes, or x87's extended format in 10 to 16 bytes.
+    Float,
+    /// Named numbers.
+    Enumeration {
+        /// Whether the number behind it has a sign.
+        signed: bool,
+        /// Names in the order of their declaration.
+        enumerators: Vec<(String, i128)>,
+    },
+    /// A pointer or a reference.
+    Pointer {
+        /// What it points to.
+        to: TypeId,
+        /// `true` for C++'s and Rust's references.
+        reference: bool,
+    },
+    /// Another name.
+    Typedef(TypeId),
+    /// `const`, `volatile`, `restrict`, `_Atomic`.
+    Qualified(TypeId),
+    /// A struct, class, union or Rust enum.
+    Aggregate(Aggregate),
+    /// An array; a dimension of unknown size is `None`.
+    Array {
+        /// Type of an element.
+        of: TypeId,
+        /// Elements of each dimension, the outermost first.
+        counts: Vec<Option<u64>>,
+    },
+    /// Code: only ever pointed to.
+    Function,
+    /// What we do not understand, and why.
+    Unsupported(String),
+}
+
+/// Members in the order of the source.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Aggregate {
+    /// Members that are data, base classes included.
+    pub members: Vec<Member>,
+    /// `true` for `DW_TAG_union_type`.
+    pub is_union: bool,
+    /// `true` where only a declaration is known.
+    pub is_declaration: bool,
+    /// `true` where `DW_TAG_variant_part` decides which members there are: not described here yet.
+    pub has_variants: bool,
+}
+
+/// One member of an aggregate.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Member {
+    /// Its name; empty for an anonymous one.
+    pub name: String,
+    /// Bytes from the start of the aggregate.
+    pub offset: u64,
+    /// Its type.
+    pub ty: TypeId,
+}
+
+/// All types that the chosen functions need, each once.
+#[derive(Clone, Debug, Default)]
+pub struct TypeTable {
+    types: Vec<Type>,
+}
+
+impl TypeTable {
+    /// Adds a type.
+    pub fn push(&mut self, ty: Type) -> TypeId {
+        self.types.push(ty);
+        TypeId(u32::try_from(self.types.len() - 1).expect("fewer than 2^32 types"))
+    }
+
+    /// Replaces a type: types that refer to themselves are pushed as a placeholder first.
+    pub fn set(&mut self, id: TypeId, ty: Type) {
+        self.types[id.0 as usize] = ty;
+    }
+
+    /// The type with this id.
+    #[must_use]
+    pub fn get(&self, id: TypeId) -> &Type {
+        &self.types[id.0 as usize]
+    }
+
+    /// The type behind typedefs and qualifiers. A chain that never ends (damaged DWARF) stops after 64 links.
+    #[must_use]
+    pub fn resolve(&self, mut id: TypeId) -> &Type {
+        for _ in 0..64 {
+            match self.get(id).kind {
+                TypeKind::Typedef(to) | TypeKind::Qualified(to) => id = to,
+                _ => break,
+            }
+        }
+        self.get(id)
+    }
+}

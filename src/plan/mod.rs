@@ -1,0 +1,184 @@
+//! What to record of each function, decided before the program starts: which functions, at which instruction, and what to read there.
+//!
+//! Comes in: functions and types from [`crate::dwarf`], the file from [`crate::binary`]. Goes out: a [`Plan`], whose steps the kernel
+//! side interprets, and which later says what the recorded bytes mean.
+
+pub mod capture;
+pub mod select;
+pub mod site;
+
+use std::path::PathBuf;
+
+use lastwords_abi::Step;
+
+use crate::address::{FileOffset, Svma};
+use crate::dwarf::function::SourceLine;
+use crate::dwarf::types::{TypeId, TypeTable};
+
+/// All that is probed in one run.
+#[derive(Clone, Debug, Default)]
+pub struct Plan {
+    /// The ELF files that hold the functions; the main executable is the first.
+    pub objects: Vec<PathBuf>,
+    /// The functions; the index is the one in the probes' cookies.
+    pub functions: Vec<FunctionPlan>,
+    /// The types of their parameters and results.
+    pub types: TypeTable,
+    /// What was asked for and is not probed.
+    pub skipped: Vec<Skipped>,
+}
+
+/// A function that was asked for and is not probed.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Skipped {
+    /// Its demangled name.
+    pub function: String,
+    /// Why, as a clause: "its code could not be decoded at 0x1234".
+    pub reason: String,
+}
+
+/// What to record of one function.
+#[derive(Clone, Debug)]
+pub struct FunctionPlan {
+    /// Demangled, without parameters.
+    pub name: String,
+    /// The linker's name.
+    pub symbol: String,
+    /// Where it is declared.
+    pub declared: Option<SourceLine>,
+    /// Index in [`Plan::objects`].
+    pub object: usize,
+    /// The address of its first instruction.
+    pub address: Svma,
+    /// Where to stand at entry.
+    pub entry: EntrySite,
+    /// How its return is seen.
+    pub exits: Exits,
+    /// What the kernel does at entry, in the order of [`lastwords_abi::step`].
+    pub steps: Vec<Step>,
+    /// What the captured bytes mean, one for each parameter.
+    pub arguments: Vec<ArgumentPlan>,
+    /// `None` for a function that returns nothing.
+    pub returns: Option<ReturnPlan>,
+    /// Debug info described it: if not, the arguments are the guessed integer registers.
+    pub has_debug_info: bool,
+}
+
+/// The instruction at which a function's arguments are read.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct EntrySite {
+    /// Where the kernel places the uprobe.
+    pub offset: FileOffset,
+    /// The same place as an address.
+    pub address: Svma,
+    /// CFA minus stack pointer there, in bytes.
+    pub cfa_offset: i32,
+}
+
+/// How the return of a function is seen.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Exits {
+    /// The kernel replaces the return address at the entry. Cheap, and visible to whatever walks the stack.
+    Trampoline,
+    /// A probe on each instruction that leaves the function. The stack stays as it is.
+    Instructions(Vec<ExitSite>),
+    /// Not at all, and why.
+    Unseen(String),
+}
+
+/// One instruction that leaves a function.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct ExitSite {
+    /// Where the kernel places the uprobe.
+    pub offset: FileOffset,
+    /// `true` for a jump to another function, `false` for a `ret`.
+    pub tail_jump: bool,
+}
+
+/// How to put one argument together again.
+#[derive(Clone, Debug)]
+pub struct ArgumentPlan {
+    /// As in the source.
+    pub name: Option<String>,
+    /// Its type.
+    pub ty: TypeId,
+    /// Where its bytes come from, from the lowest byte up.
+    pub pieces: Vec<PieceSource>,
+    /// What is behind the pointers in it.
+    pub follows: Vec<Follow>,
+    /// No debug info: the calling convention's register, not a known value.
+    pub guessed: bool,
+}
+
+/// Where a part of a value comes from.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct PieceSource {
+    /// Bytes of this part.
+    pub size: u32,
+    /// Where they are.
+    pub source: Source,
+}
+
+/// Where bytes come from.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Source {
+    /// The output of step `step` of the function, from byte `skip` of it on.
+    Step {
+        /// Index in [`FunctionPlan::steps`].
+        step: usize,
+        /// Bytes of the step's output (behind its `Outcome`, where it has one) to leave out.
+        skip: u32,
+    },
+    /// Known from the debug info.
+    Constant(Vec<u8>),
+    /// DWARF says it is nowhere.
+    OptimizedOut,
+    /// It is in a place that cannot be read at the probe, and which: "in register xmm0".
+    Unavailable(String),
+}
+
+/// What is behind a pointer in an argument.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Follow {
+    /// Where in the argument's bytes the pointer lies.
+    pub at: u32,
+    /// Index in [`FunctionPlan::steps`] of the step that reads what is there.
+    pub step: usize,
+    /// What it is.
+    pub what: Followed,
+}
+
+/// What a pointer was followed to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Followed {
+    /// A NUL-terminated string.
+    CString,
+    /// UTF-8 of a length that the argument holds at this offset (Rust's `&str`).
+    Str {
+        /// Where in the argument's bytes the length lies, 8 bytes.
+        length_at: u32,
+    },
+    /// A value of this type.
+    Value(TypeId),
+}
+
+/// How a result comes back.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ReturnPlan {
+    /// Its type.
+    pub ty: TypeId,
+    /// Where it is when the function returns.
+    pub place: ReturnPlace,
+}
+
+/// Where a result is when a function returns (psABI section 3.2.3).
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum ReturnPlace {
+    /// In the first result register, or in both.
+    Integer {
+        /// Bytes of the result: 1 to 16.
+        size: u32,
+    },
+    /// Where it cannot be read, and why: "in register xmm0".
+    Unavailable(String),
+}
