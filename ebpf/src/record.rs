@@ -68,6 +68,28 @@ pub struct Fault {
     pub sender_uid: u32,
     /// What `info` was: [`INFO_PRESENT`], or one of the kernel's two stand-ins.
     pub info: u32,
+    /// The faulting thread: its own slot has the same, if it has one.
+    pub thread: ThreadState,
+}
+
+impl Fault {
+    /// Nothing known yet.
+    pub const ZERO: Self = Self {
+        at_ns: 0,
+        address: 0,
+        error_code: 0,
+        trap: 0,
+        fault_register: 0,
+        pid: 0,
+        tid: 0,
+        ns_tid: 0,
+        signal: 0,
+        code: 0,
+        sender_pid: 0,
+        sender_uid: 0,
+        info: 0,
+        thread: ThreadState { at_ns: 0, registers: [0; REGISTER_WORDS], comm: [0; COMM_BYTES] },
+    };
 }
 
 /// The signal came with a siginfo.
@@ -141,7 +163,7 @@ impl Counter {
 }
 
 const _: () = assert!(size_of::<Record>() == 64);
-const _: () = assert!(size_of::<Fault>() == 72);
+const _: () = assert!(size_of::<Fault>() == 72 + size_of::<ThreadState>());
 const _: () = assert!(size_of::<Watched>() == 24);
 const _: () = assert!(size_of::<Event>() == 32);
 const _: () = assert!(size_of::<ThreadState>() == 8 + 8 * REGISTER_WORDS + COMM_BYTES);
