@@ -89,6 +89,10 @@ pub struct TaskOffsets {
     pub signal_live: u32,
     /// `mm_struct.start_code`
     pub mm_start_code: u32,
+    /// `mm_struct.arg_start`
+    pub mm_arg_start: u32,
+    /// `mm_struct.arg_end`
+    pub mm_arg_end: u32,
     /// `k_sigaction.sa.sa_handler`
     pub action_handler: u32,
     /// `linux_binprm.file`
@@ -116,6 +120,8 @@ impl TaskOffsets {
         thread_fault_register: 0,
         signal_live: 0,
         mm_start_code: 0,
+        mm_arg_start: 0,
+        mm_arg_end: 0,
         action_handler: 0,
         binprm_file: 0,
         file_inode: 0,

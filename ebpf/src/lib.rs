@@ -28,6 +28,8 @@ pub const COMM_BYTES: usize = 16;
 /// The placeholder for the kernel function `bpf_session_is_return` in the object: user space puts the function's BTF id in its place,
 /// since aya-obj 0.3 knows no kernel functions.
 pub const KFUNC_SESSION_IS_RETURN: usize = 0x4c57_0001;
+/// Bytes kept of a process's arguments.
+pub const MAX_ARGS_BYTES: usize = 1024;
 /// The value in `THREADS` of a thread that found no free slot.
 pub const NO_SLOT: u32 = u32::MAX;
 

@@ -19,7 +19,6 @@ use aya_ebpf::EbpfContext as _;
 use aya_ebpf::helpers::generated::bpf_get_attach_cookie;
 use aya_ebpf::macros::{raw_tracepoint, uprobe, uretprobe};
 use aya_ebpf::programs::{ProbeContext, RawTracePointContext, RetProbeContext};
-use lastwords_abi::record::RETURNED;
 use lastwords_abi::{KFUNC_SESSION_IS_RETURN, cookie};
 use registers::Registers;
 

@@ -3,13 +3,13 @@
 use core::ffi::c_void;
 
 use aya_ebpf::helpers::generated::{
-    bpf_get_current_comm, bpf_get_current_task, bpf_get_current_task_btf, bpf_ktime_get_ns, bpf_probe_read_kernel,
-    bpf_task_pt_regs,
+    bpf_get_current_comm, bpf_get_current_task, bpf_get_current_task_btf, bpf_get_current_uid_gid, bpf_ktime_get_ns,
+    bpf_probe_read_kernel, bpf_probe_read_user, bpf_task_pt_regs,
 };
 use aya_ebpf::programs::RawTracePointContext;
 use lastwords_abi::layout::SLOT_ENDED;
 use lastwords_abi::record::{INFO_KERNEL, INFO_NONE, INFO_PRESENT};
-use lastwords_abi::{COMM_BYTES, Counter, Event, Fault, NO_SLOT, ThreadState, Watched};
+use lastwords_abi::{COMM_BYTES, Counter, Event, Fault, MAX_ARGS_BYTES, NO_SLOT, ThreadState, Watched};
 
 use crate::kernel::read;
 use crate::maps::{EMPTY_FAULT, FAULTS, SLOTS, TARGET, THREADS, WATCHED, config, count, send};
@@ -143,9 +143,29 @@ fn record_fault(ids: Ids, signal: i32, info: u64) -> Option<()> {
             (*fault).trap = read(task, config!(offsets.thread_trap)).unwrap_or(0);
             (*fault).fault_register = read(task, config!(offsets.thread_fault_register)).unwrap_or(0);
         }
+        (*fault).uid = bpf_get_current_uid_gid() as u32;
+        arguments(fault);
         thread_state(&raw mut (*fault).thread);
     }
     snapshot(ids)
+}
+
+/// Copies the program's arguments from its memory, as far as they are there: no page fault can be taken here.
+#[inline(always)]
+unsafe fn arguments(fault: *mut Fault) -> Option<()> {
+    // SAFETY: the caller's struct in a map; the helpers write as much as its fields hold.
+    unsafe {
+        let mm: u64 = read(bpf_get_current_task(), config!(offsets.task_mm))?;
+        let start: u64 = read(mm, config!(offsets.mm_arg_start))?;
+        let end: u64 = read(mm, config!(offsets.mm_arg_end))?;
+        let bytes = end.wrapping_sub(start);
+        let copied = bytes.min(MAX_ARGS_BYTES as u64) as u32;
+        let to = (&raw mut (*fault).args).cast();
+        if bpf_probe_read_user(to, copied, start as *const c_void) == 0 {
+            (*fault).args_bytes = bytes.min(u64::from(u32::MAX)) as u32;
+        }
+    }
+    Some(())
 }
 
 /// `sched_process_exit(task)`: a thread ends. Its slot is free, unless its process dies of a fault: then user space reads it first.

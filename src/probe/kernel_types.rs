@@ -149,6 +149,8 @@ impl KernelTypes {
             thread_fault_register: fault_register,
             signal_live: need(&["signal_struct", "live"])?,
             mm_start_code: need(&["mm_struct", "start_code"])?,
+            mm_arg_start: need(&["mm_struct", "arg_start"])?,
+            mm_arg_end: need(&["mm_struct", "arg_end"])?,
             action_handler: need(&["k_sigaction", "sa", "sa_handler"])?,
             binprm_file: need(&["linux_binprm", "file"])?,
             file_inode: need(&["file", "f_inode"])?,
