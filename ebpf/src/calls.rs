@@ -50,7 +50,7 @@ pub fn enter(registers: &Registers, index: u32) -> Option<()> {
 /// `flag` is `RETURNED` or `LEFT_BY_TAIL_CALL`.
 #[inline(always)]
 pub fn leave(registers: &Registers, index: u32, cfa: u64, flag: u32) -> Option<()> {
-    let header = slot::for_call()?;
+    let header = slot::existing()?;
     let returned_ns = now();
     let set = open_set(cfa, config!(open_sets));
     for way in 0..OPEN_WAYS {

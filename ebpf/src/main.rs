@@ -2,7 +2,7 @@
 //! library of this crate.
 #![no_std]
 #![no_main]
-#![feature(core_intrinsics)]
+#![feature(asm_experimental_arch, core_intrinsics)]
 #![expect(internal_features, reason = "the only way to atomic operations on this target")]
 
 mod calls;

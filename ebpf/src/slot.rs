@@ -58,6 +58,16 @@ pub fn for_call() -> Option<*mut SlotHeader> {
     }
 }
 
+/// The slot of the current thread, if it has one: a return without it belongs to a call that was not recorded.
+#[inline(always)]
+pub fn existing() -> Option<*mut SlotHeader> {
+    // SAFETY: the value is copied at once.
+    match unsafe { THREADS.get(Ids::current().tid) } {
+        Some(&slot) if slot != NO_SLOT => SLOTS.get_ptr_mut(slot),
+        _ => None,
+    }
+}
+
 /// The slot of the current thread when it dies.
 #[inline(always)]
 pub fn for_death(ids: Ids) -> Option<*mut SlotHeader> {

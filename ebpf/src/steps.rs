@@ -129,8 +129,7 @@ impl Output {
     #[inline(always)]
     fn copy(&self, size: u32, from: u64) -> (u16, u32) {
         let to = self.bytes();
-        // The kernel's own bound check; the compiler may have proved `size` small and dropped it.
-        let size = size.min(MAX_COPY_BYTES);
+        let size = bounded(size);
         // SAFETY: `size` bytes follow `to`, see `MAX_OUTPUT_BYTES`; the helpers check the user address.
         unsafe {
             if bpf_probe_read_user(to, size, from as *const c_void) == 0
@@ -140,7 +139,7 @@ impl Output {
             }
             let before_next_page = (PAGE_BYTES - (from & (PAGE_BYTES - 1))) as u32;
             if before_next_page < size {
-                let part = before_next_page.min(MAX_COPY_BYTES);
+                let part = bounded(before_next_page);
                 if bpf_copy_from_user(to, part, from as *const c_void) == 0 {
                     return (PARTIAL, part);
                 }
@@ -178,7 +177,7 @@ impl Output {
     /// a longer one.
     #[inline(always)]
     fn read_string(&self, limit: u32, from: u64) -> Option<(u16, u32)> {
-        let room = limit.min(MAX_COPY_BYTES) + 2;
+        let room = bounded(limit) + 2;
         // SAFETY: `room` bytes follow `to`, see `MAX_OUTPUT_BYTES`.
         let read = unsafe { bpf_probe_read_user_str(self.bytes(), room, from as *const c_void) };
         if read <= 0 {
@@ -207,6 +206,15 @@ impl Output {
         // SAFETY: 8 of the bytes that follow `to`, aligned to 8 as every output is.
         unsafe { *self.to.cast() = Outcome { status, reserved: 0, length } };
     }
+}
+
+/// `size`, bounded by `MAX_COPY_BYTES` where the verifier can see it. The compiler often knows that it is small enough and would drop
+/// the check; Linux 6.1 cannot follow its reasons, so they are hidden from it.
+#[inline(always)]
+fn bounded(mut size: u32) -> u32 {
+    // SAFETY: no instruction at all.
+    unsafe { core::arch::asm!("/* {0} */", inout(reg) size, options(pure, nomem, nostack, preserves_flags)) };
+    if size > MAX_COPY_BYTES { MAX_COPY_BYTES } else { size }
 }
 
 /// A saved register; 0 for one that does not exist.

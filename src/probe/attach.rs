@@ -105,7 +105,8 @@ impl Attacher<'_> {
                 let program = match programs.entry(kind.program()) {
                     std::collections::hash_map::Entry::Occupied(entry) => entry.into_mut(),
                     std::collections::hash_map::Entry::Vacant(entry) => {
-                        entry.insert(relocated.load(kind, self.is_return.filter(|_| kind == Kind::Session))?)
+                        let is_return = self.is_return.filter(|_| kind == Kind::Session);
+                        entry.insert(relocated.load(kind, is_return).map_err(|error| without_tier(error, kind))?)
                     }
                 };
                 links.push(place(program, kind, path, &sites, tier)?);
@@ -126,6 +127,16 @@ impl Attacher<'_> {
             links.attach(self.ebpf, "probe", path, &instructions)?;
         }
         Ok(links)
+    }
+}
+
+/// A kernel that has the function for sessions of kprobes, and none for uprobes (Linux 6.10 to 6.12), refuses the program.
+fn without_tier(error: ProbeError, kind: Kind) -> ProbeError {
+    match error {
+        ProbeError::Load { errno: Some(nix::libc::EACCES | nix::libc::EINVAL), .. } if kind == Kind::Session => {
+            ProbeError::NoTier { tier: Tier::Session }
+        }
+        error => error,
     }
 }
 

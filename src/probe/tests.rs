@@ -51,6 +51,12 @@ fn build(source: &str) -> PathBuf {
     path
 }
 
+/// The tiers to test: all of them, or those that `LASTWORDS_TIERS` names for an older kernel (`cargo xtask kernels`).
+fn tiers() -> Vec<Tier> {
+    let names = std::env::var("LASTWORDS_TIERS").unwrap_or_else(|_| "session,multi,single".to_owned());
+    names.split(',').map(|name| clap::ValueEnum::from_str(name, true).unwrap()).collect()
+}
+
 /// Guards against a program that the verifier refuses, in any tier of this kernel.
 #[test]
 fn every_tier_of_this_kernel_attaches() {
@@ -59,7 +65,7 @@ fn every_tier_of_this_kernel_attaches() {
     let string = Step { op: step::STRING, size: 256, ..Step::default() };
     let plan = plan(&path, "add", vec![register(14), register(13), string]);
     let settings = Settings { calls: 64, threads: 16, signals: vec![11] };
-    for tier in [Tier::Session, Tier::Multi, Tier::Single] {
+    for tier in tiers() {
         let mut recorder = Recorder::load(&plan, &settings).unwrap_or_else(|error| panic!("{tier}: {error:?}"));
         let attached = recorder.attach(&plan, Some(tier)).unwrap_or_else(|error| panic!("{tier}: {error:#?}"));
         assert_eq!((attached.tier, attached.functions, attached.sites), (tier, 1, 2));
@@ -75,7 +81,7 @@ fn a_death_brings_the_ring_of_its_thread() {
     let register = |word| Step { op: step::REGISTER, register: word, size: 4, ..Step::default() };
     let plan = plan(&path, "add", vec![register(14), register(13)]);
     let settings = Settings { calls: 64, threads: 16, signals: vec![11] };
-    for tier in [Tier::Session, Tier::Multi, Tier::Single] {
+    for tier in tiers() {
         let mut recorder = Recorder::load(&plan, &settings).unwrap();
         recorder.attach(&plan, Some(tier)).unwrap();
         let suspended = Suspended::new(&path, &["program".into()], None).unwrap();
