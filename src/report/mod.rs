@@ -65,6 +65,8 @@ pub struct Process {
     pub exe: String,
     /// Its arguments, the program's name first.
     pub args: Vec<String>,
+    /// Whether there were more or longer arguments than `args` holds.
+    pub args_truncated: bool,
     /// Its working directory; `null` where it is not known.
     pub cwd: Option<String>,
     /// GNU build id of `exe`, in hexadecimal; `null` where the file has none.

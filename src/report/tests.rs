@@ -89,6 +89,7 @@ pub fn small_report() -> Report {
             pid: 4711,
             exe: "/home/me/exp1".into(),
             args: vec!["./exp1".into()],
+            args_truncated: false,
             cwd: Some("/home/me".into()),
             build_id: Some("0123456789abcdef".into()),
             started_at: "2026-11-23T13:13:36.900Z".into(),
@@ -151,7 +152,7 @@ fn the_fixed_names_are_there() {
 
     assert_eq!(names("").join(" "), "schema tool process fault threads probes recorder modules");
     assert_eq!(names("/tool").join(" "), "version kernel tier");
-    assert_eq!(names("/process").join(" "), "pid exe args cwd build_id started_at uptime_ns uid");
+    assert_eq!(names("/process").join(" "), "pid exe args args_truncated cwd build_id started_at uptime_ns uid");
     assert_eq!(
         names("/fault").join(" "),
         "signal signal_number code code_number address access pc thread explanation at_ns sender"
