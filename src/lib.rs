@@ -9,6 +9,7 @@
 //! - [`binary`]: the target's ELF file in; sections, segments, symbols, build id out.
 //! - [`dwarf`]: debug info in; functions with parameters, types, locations and lines out.
 //! - [`plan`]: functions in; which to probe, at which instruction, and what to read there out.
+//! - [`launch`]: the watched program's own process.
 //! - [`probe`]: a plan in; a loaded recorder, attached to the target's files, out.
 //! - [`crash`]: frozen rings in; threads, calls and typed values out.
 //! - [`report`]: the published model of a report.
@@ -20,6 +21,7 @@ pub mod arch;
 pub mod binary;
 pub mod cli;
 pub mod crash;
+pub mod demo;
 pub mod dwarf;
 pub mod launch;
 pub mod plan;

@@ -2,7 +2,9 @@
 
 use crate::binary::BinaryError;
 use crate::launch::LaunchError;
+use crate::plan::select::SelectError;
 use crate::probe::ProbeError;
+use crate::report::{ReadError, WriteError};
 
 /// What a shell says when a command was used wrongly, and what lastwords ends with when it could not do its work.
 pub const FAILURE: u8 = 2;
@@ -16,12 +18,18 @@ pub enum Error {
     /// Starting the program.
     #[error(transparent)]
     Launch(#[from] LaunchError),
+    /// What to probe.
+    #[error(transparent)]
+    Select(#[from] SelectError),
+    /// A report that cannot be shown.
+    #[error(transparent)]
+    Read(#[from] ReadError),
+    /// Where reports are to go.
+    #[error(transparent)]
+    Write(#[from] WriteError),
     /// The recorder.
     #[error(transparent)]
     Probe(#[from] ProbeError),
-    /// This build of lastwords has no description of its own functions.
-    #[error("this build of lastwords has no debug info of its own")]
-    DemoStripped,
     /// Waiting for the program.
     #[error("cannot wait for the program")]
     Wait(#[source] std::io::Error),
@@ -34,8 +42,10 @@ impl Error {
         match self {
             Self::Binary(error) => error.hint(),
             Self::Launch(error) => error.hint(),
+            Self::Select(error) => error.hint(),
+            Self::Read(error) => error.hint(),
+            Self::Write(error) => error.hint(),
             Self::Probe(error) => error.hint(),
-            Self::DemoStripped => Some("build it with `cargo build --release`, without `strip`".into()),
             Self::Wait(_) => None,
         }
     }

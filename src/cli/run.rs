@@ -1,23 +1,20 @@
 //! `lastwords run -- PROG ARGS`: run a program; if it dies of a signal, say with which calls.
 
 use std::ffi::OsString;
-use std::io::Write as _;
 use std::path::{Path, PathBuf};
-use std::time::Duration;
-
-use nix::unistd::{Gid, Uid};
 
 use super::error::Error;
 use super::selection::SelectionArgs;
 use super::watch::{Signals, until_end};
 use super::{coroner, page};
+use crate::binary::Binary;
 use crate::launch::{Ending, Identity, Suspended, find_program};
-use crate::plan::build::{Options, Prepared, prepare};
+use crate::plan::build::{Options, prepare};
 use crate::plan::capture::Limits;
 use crate::plan::returns::Returns;
 use crate::plan::select::Selection;
 use crate::probe::{Recorder, Settings, Tier};
-use crate::report::Owner;
+use crate::report::{self, Owner};
 
 /// Arguments of `lastwords run`.
 #[derive(Debug, clap::Args)]
@@ -34,7 +31,7 @@ pub struct RunArgs {
     #[arg(long, value_name = "N", default_value_t = 256, value_parser = clap::value_parser!(u32).range(1..=1 << 16))]
     threads: u32,
     /// Whether to record what calls return, and how long they take
-    #[arg(long, value_enum, default_value_t = Returns::Auto)]
+    #[arg(long, value_enum, default_value_t = Returns::Auto, value_name = "WHEN")]
     returns: Returns,
     /// How to place the probes (default: the best that this kernel has)
     #[arg(long, value_enum)]
@@ -142,7 +139,10 @@ pub fn run(args: RunArgs, verbose: bool) -> Result<Ending, Error> {
 /// # Errors
 /// As [`run`].
 pub fn execute(run: &Run) -> Result<Ending, Error> {
-    let prepared = prepare(&run.program, &run.selection, &run.options)?;
+    if let Output::Directory(directory) = &run.output {
+        report::check_directory(directory, run.owner())?;
+    }
+    let prepared = prepare(Binary::open(&run.program)?, &run.selection, &run.options)?;
     let mut recorder = Recorder::load(&prepared.plan, &run.settings)?;
     let attached = recorder.attach(&prepared.plan, run.tier)?;
     if run.verbose {
@@ -154,7 +154,7 @@ pub fn execute(run: &Run) -> Result<Ending, Error> {
             attached.tier,
             recorder.config().slot_bytes(),
         ));
-        prepared.problems.iter().for_each(|problem| page::note(format_args!("{problem}")));
+        prepared.notes.iter().for_each(|note| page::note(format_args!("{note}")));
     }
     let suspended = Suspended::new(&run.program, &run.arguments, run.identity.as_ref())?;
     recorder.watch(suspended.pid().as_raw().cast_unsigned())?;

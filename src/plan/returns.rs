@@ -8,7 +8,7 @@
 use crate::dwarf::function::{Function, Language};
 
 /// What the user wants of returns.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, clap::ValueEnum)]
 pub enum Returns {
     /// As well as it can be done without changing the program.
     #[default]

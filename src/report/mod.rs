@@ -18,7 +18,7 @@ pub use address::{Address, Registers};
 pub use call::{Call, Frame, ReturnState, Returned, State, Thread, Value};
 pub use fault::{Access, Fault, Sender};
 pub use read::{ReadError, read};
-pub use write::{Owner, WriteError, write};
+pub use write::{Owner, WriteError, check_directory, print, write, write_to};
 
 /// What a report of this form says of itself in its field `schema`.
 pub const SCHEMA: &str = "lastwords/report/1";
@@ -123,6 +123,12 @@ pub struct Recorder {
     pub handled_faults: u64,
     /// Deaths of descendants that executed another file.
     pub deaths_of_other_files: u64,
+}
+
+impl From<&crate::plan::Skipped> for Skipped {
+    fn from(skipped: &crate::plan::Skipped) -> Self {
+        Self { function: skipped.function.clone(), reason: skipped.reason.clone() }
+    }
 }
 
 /// A file that the process had mapped as code.

@@ -42,19 +42,25 @@ pub enum WriteError {
         /// What the operating system said.
         source: io::Error,
     },
+    /// Standard output could not be written.
+    #[error("cannot write the report to standard output")]
+    Stream {
+        /// What the operating system said.
+        source: io::Error,
+    },
 }
 
 impl WriteError {
     /// What the user can do about it.
     #[must_use]
     pub fn hint(&self) -> Option<String> {
-        let (Self::Directory { source, .. } | Self::File { source, .. }) = self;
+        let (Self::Directory { source, .. } | Self::File { source, .. } | Self::Stream { source }) = self;
         match (source.kind(), self) {
             (io::ErrorKind::NotFound, Self::Directory { .. }) => Some("make its parent directory first".into()),
             (io::ErrorKind::NotADirectory, Self::Directory { path, .. }) if path.is_symlink() => {
                 Some("under sudo, symbolic links are not followed: give the directory itself with --report-dir".into())
             }
-            (io::ErrorKind::NotFound, Self::File { .. }) => None,
+            (io::ErrorKind::NotFound, Self::File { .. }) | (_, Self::Stream { .. }) => None,
             _ => {
                 Some("name a directory that can be written with --report-dir, or print the report with --json -".into())
             }
@@ -77,6 +83,51 @@ pub fn write(report: &Report, directory: &Path, owner: Option<Owner>) -> Result<
         open_directory(directory, owner).map_err(|source| WriteError::Directory { path: directory.into(), source })?;
     write_in(&folder, &name, report, owner).map_err(|source| WriteError::File { path: path.clone(), source })?;
     Ok(path)
+}
+
+/// Writes `report` to the file at `path`, in place of what is there.
+///
+/// # Errors
+///
+/// As [`write`].
+pub fn write_to(report: &Report, path: &Path, owner: Option<Owner>) -> Result<(), WriteError> {
+    let failed = |source| WriteError::File { path: path.into(), source };
+    let name = path.file_name().and_then(|name| name.to_str()).ok_or_else(|| failed(Errno::EINVAL.into()))?;
+    let directory = path.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    let folder = open_directory(directory, owner)
+        .map_err(|source| WriteError::Directory { path: directory.into(), source })?;
+    write_in(&folder, name, report, owner).map_err(failed)
+}
+
+/// Writes `report` to a stream that is open already.
+///
+/// # Errors
+///
+/// If the stream cannot be written.
+pub fn print(report: &Report, stream: &mut dyn Write) -> Result<(), WriteError> {
+    serialize(report, stream).map_err(|source| WriteError::Stream { source })
+}
+
+/// Makes sure that reports can be written to `directory` before there are any.
+///
+/// # Errors
+///
+/// If the directory can neither be used nor made.
+pub fn check_directory(directory: &Path, owner: Option<Owner>) -> Result<(), WriteError> {
+    let failed = |source| WriteError::Directory { path: directory.into(), source };
+    let parent = directory.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    match std::fs::metadata(directory) {
+        Ok(found) if !found.is_dir() => Err(failed(Errno::ENOTDIR.into())),
+        Ok(_) => open_directory(directory, owner).map(|_| ()).map_err(failed),
+        // Made when the first report is: a program that does not crash leaves no directory behind.
+        Err(_) => std::fs::metadata(parent).map(|_| ()).map_err(failed),
+    }
+}
+
+fn serialize(report: &Report, stream: &mut dyn Write) -> io::Result<()> {
+    serde_json::to_writer_pretty(&mut *stream, report)?;
+    stream.write_all(b"\n")?;
+    stream.flush()
 }
 
 /// Opens `path`, making it first where it is missing.
@@ -117,9 +168,7 @@ fn write_in(folder: &OwnedFd, name: &str, report: &Report, owner: Option<Owner>)
         fchown(&file, Some(owner.uid), Some(owner.gid))?;
     }
     let mut writer = BufWriter::new(&file);
-    serde_json::to_writer_pretty(&mut writer, report)?;
-    writer.write_all(b"\n")?;
-    writer.flush()?;
+    serialize(report, &mut writer)?;
     drop(writer);
     file.sync_all()?;
     renameat(folder, unfinished.name.as_str(), folder, name)?;

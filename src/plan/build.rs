@@ -1,0 +1,95 @@
+//! A program and what is wanted of it in; a plan, and the files that it is for, out.
+
+use rayon::prelude::*;
+
+use super::capture::{self, Context, Limits, register_type};
+use super::returns::{Returns, StackUse};
+use super::select::{SelectError, Selected, Selection, select};
+use super::{Plan, Skipped};
+use crate::address::FileOffset;
+use crate::arch;
+use crate::arch::code::Code;
+use crate::binary::Binary;
+use crate::dwarf::function::Function;
+
+/// What to capture of the functions.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Options {
+    /// How much.
+    pub limits: Limits,
+    /// Whether their returns are asked for.
+    pub returns: Returns,
+}
+
+/// A plan, and the files that it is for.
+pub struct Prepared {
+    /// What to probe.
+    pub plan: Plan,
+    /// The files, in the order of [`Plan::objects`].
+    pub binaries: Vec<Binary>,
+    /// What of the debug info could not be read, as sentences for the user.
+    pub notes: Vec<String>,
+}
+
+/// Plans the recording of a program.
+///
+/// # Errors
+/// If nothing in it is what was asked for.
+pub fn prepare(program: Binary, selection: &Selection, options: &Options) -> Result<Prepared, SelectError> {
+    let selected = select(program, selection)?;
+    let mut types = selected.types;
+    let register_type = register_type(&mut types);
+    let stack_use = stack_use(&selected);
+    let context = Context {
+        arch: arch::host(),
+        types: &types,
+        register_type,
+        limits: options.limits,
+        returns: options.returns,
+        stack_use: &stack_use,
+    };
+    let compiled: Vec<Result<_, Skipped>> = selected
+        .functions
+        .par_iter()
+        .map(|chosen| compile(&chosen.function, chosen.object, &selected.objects[chosen.object], &context))
+        .collect();
+    let mut plan = Plan {
+        objects: selected.objects.iter().map(|binary| binary.path().to_owned()).collect(),
+        skipped: selected.skipped,
+        ..Plan::default()
+    };
+    for result in compiled {
+        match result {
+            Ok(function) => plan.functions.push(function),
+            Err(skipped) => plan.skipped.push(skipped),
+        }
+    }
+    plan.types = types;
+    Ok(Prepared { plan, binaries: selected.objects, notes: selected.notes })
+}
+
+fn compile(
+    function: &Function,
+    object: usize,
+    binary: &Binary,
+    context: &Context<'_>,
+) -> Result<super::FunctionPlan, Skipped> {
+    let bytes_of = |range: &std::ops::Range<_>| -> Option<(FileOffset, &[u8])> {
+        Some((binary.file_offset_of(range.start)?, binary.code(range.clone())?))
+    };
+    let code = Code::read(&function.ranges, bytes_of)
+        .map_err(|error| Skipped { function: function.name.clone(), reason: error.to_string() })?;
+    capture::compile(function, object, &code, context)
+}
+
+/// Judged over all files together: an exception that one of them throws passes through the frames of the others.
+fn stack_use(selected: &Selected) -> StackUse {
+    let program = &selected.objects[0];
+    let languages = selected.functions.iter().map(|chosen| chosen.function.language);
+    let symbols = selected.objects.iter().flat_map(|binary| {
+        let defined = binary.function_symbols().into_iter().map(|symbol| symbol.name);
+        defined.chain(binary.imports())
+    });
+    let needed = selected.objects.iter().flat_map(|binary| binary.needed().iter().map(String::as_str));
+    StackUse::of_program(languages, symbols, needed, !program.has_interpreter())
+}
