@@ -21,6 +21,7 @@ pub mod binary;
 pub mod cli;
 pub mod crash;
 pub mod dwarf;
+pub mod launch;
 pub mod plan;
 pub mod probe;
 pub mod render;

@@ -10,7 +10,7 @@
 //! ring's head is at most `ring_bytes` ahead of it.
 
 use crate::record::{RECORD_BYTES, ThreadState};
-use crate::{COMM_BYTES, MAX_DATA_BYTES, REGISTER_WORDS, align8};
+use crate::{COMM_BYTES, MAX_COPY_BYTES, MAX_DATA_BYTES, REGISTER_WORDS, align8};
 
 /// Calls that share a set of the table of open calls.
 pub const OPEN_WAYS: u32 = 4;
@@ -89,6 +89,10 @@ pub struct TaskOffsets {
     pub signal_live: u32,
     /// `mm_struct.start_code`
     pub mm_start_code: u32,
+    /// `mm_struct.arg_start`
+    pub mm_arg_start: u32,
+    /// `mm_struct.arg_end`
+    pub mm_arg_end: u32,
     /// `k_sigaction.sa.sa_handler`
     pub action_handler: u32,
     /// `linux_binprm.file`
@@ -101,6 +105,30 @@ pub struct TaskOffsets {
     pub inode_super_block: u32,
     /// `super_block.s_dev`
     pub super_block_device: u32,
+}
+
+impl TaskOffsets {
+    /// Nothing looked up yet.
+    pub const ZERO: Self = Self {
+        task_pid: 0,
+        task_tgid: 0,
+        task_signal: 0,
+        task_exit_code: 0,
+        task_mm: 0,
+        thread_error_code: 0,
+        thread_trap: 0,
+        thread_fault_register: 0,
+        signal_live: 0,
+        mm_start_code: 0,
+        mm_arg_start: 0,
+        mm_arg_end: 0,
+        action_handler: 0,
+        binprm_file: 0,
+        file_inode: 0,
+        inode_number: 0,
+        inode_super_block: 0,
+        super_block_device: 0,
+    };
 }
 
 /// What user space decides before the programs are loaded. The verifier sees these as constants.
@@ -131,26 +159,73 @@ pub struct Config {
 }
 
 impl Config {
-    /// Where the index begins in a slot.
-    pub const INDEX_OFFSET: u32 = size_of::<SlotHeader>() as u32;
+    /// What the object holds until user space puts its own in.
+    pub const ZERO: Self = Self {
+        signals: 0,
+        namespace_device: 0,
+        namespace_inode: 0,
+        slots: 0,
+        index_entries: 0,
+        open_sets: 0,
+        ring_bytes: 0,
+        data_bytes: 0,
+        has_fault_details: 0,
+        offsets: TaskOffsets::ZERO,
+    };
 
     /// Where the table of open calls begins in a slot.
     #[must_use]
     pub const fn open_offset(&self) -> u32 {
-        Self::INDEX_OFFSET + self.index_entries * 8
+        open_offset(self.index_entries)
     }
 
     /// Where the ring begins in a slot.
     #[must_use]
     pub const fn ring_offset(&self) -> u32 {
-        self.open_offset() + self.open_sets * OPEN_WAYS * size_of::<OpenCall>() as u32
+        ring_offset(self.index_entries, self.open_sets)
     }
 
     /// Bytes of a slot.
     #[must_use]
     pub const fn slot_bytes(&self) -> u32 {
-        self.ring_offset() + self.ring_bytes + RECORD_BYTES + align8(self.data_bytes)
+        self.ring_offset() + self.ring_bytes + RECORD_BYTES + align8(self.data_bytes) + MAX_OUTPUT_BYTES
     }
+}
+
+/// Where the index begins in a slot.
+pub const INDEX_OFFSET: u32 = size_of::<SlotHeader>() as u32;
+
+/// Bytes that one step may write at the most. The slack behind a ring has room for one more than a record needs: the verifier bounds
+/// the place and the size of a copy apart from each other.
+pub const MAX_OUTPUT_BYTES: u32 = MAX_COPY_BYTES + 16;
+
+/// Where the table of open calls begins in a slot.
+#[must_use]
+pub const fn open_offset(index_entries: u32) -> u32 {
+    INDEX_OFFSET + index_entries * 8
+}
+
+/// Where the ring begins in a slot.
+#[must_use]
+pub const fn ring_offset(index_entries: u32, open_sets: u32) -> u32 {
+    open_offset(index_entries) + open_sets * OPEN_WAYS * size_of::<OpenCall>() as u32
+}
+
+/// Which program is watched: the one entry of the map `TARGET`.
+#[repr(C)]
+#[derive(Clone, Copy, Default)]
+#[cfg_attr(feature = "user", derive(Debug))]
+pub struct Target {
+    /// `i_ino` of the file that the first process executes; valid once `known` is 1.
+    pub inode: u64,
+    /// `s_dev` of its file system.
+    pub device: u32,
+    /// Process id, in lastwords' own pid namespace, of the process whose next exec begins it all.
+    pub ns_pid: u32,
+    /// 1 once that exec has happened.
+    pub known: u32,
+    /// Zero.
+    pub reserved: u32,
 }
 
 /// Which set of the table of open calls belongs to a frame.
@@ -163,5 +238,6 @@ pub const fn open_set(cfa: u64, sets: u32) -> u32 {
 const _: () = assert!(size_of::<SlotHeader>() == 24 + 16 + size_of::<ThreadState>() + 8 * REGISTER_WORDS);
 const _: () = assert!(size_of::<SlotHeader>() % 8 == 0 && COMM_BYTES % 8 == 0);
 const _: () = assert!(size_of::<OpenCall>() == 24);
+const _: () = assert!(size_of::<Target>() == 24);
 const _: () = assert!(size_of::<Config>() == 48 + size_of::<TaskOffsets>());
 const _: () = assert!(MAX_DATA_BYTES % 8 == 0);

@@ -8,8 +8,8 @@ pub mod layout;
 pub mod record;
 pub mod step;
 
-pub use layout::{Config, OpenCall, SlotHeader, TaskOffsets};
-pub use record::{Counter, Event, Fault, Record, Watched};
+pub use layout::{Config, OpenCall, SlotHeader, Target, TaskOffsets};
+pub use record::{Counter, Event, Fault, Record, ThreadState, Watched};
 pub use step::{Function, Outcome, Step};
 
 /// Version of the layout of slots and records. Raise it when a reader of an older one would misread.
@@ -25,6 +25,11 @@ pub const MAX_DATA_BYTES: u32 = 32 * 1024;
 pub const REGISTER_WORDS: usize = 34;
 /// `TASK_COMM_LEN` of the kernel.
 pub const COMM_BYTES: usize = 16;
+/// The placeholder for the kernel function `bpf_session_is_return` in the object: user space puts the function's BTF id in its place,
+/// since aya-obj 0.3 knows no kernel functions.
+pub const KFUNC_SESSION_IS_RETURN: usize = 0x4c57_0001;
+/// Bytes kept of a process's arguments.
+pub const MAX_ARGS_BYTES: usize = 1024;
 /// The value in `THREADS` of a thread that found no free slot.
 pub const NO_SLOT: u32 = u32::MAX;
 

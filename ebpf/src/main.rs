@@ -1,1 +1,109 @@
-fn main() {}
+//! The recorder: the programs that run in the kernel while the target runs. Their maps are in `maps`, what they write is in the
+//! library of this crate.
+#![no_std]
+#![no_main]
+#![feature(asm_experimental_arch, core_intrinsics)]
+#![expect(internal_features, reason = "the only way to atomic operations on this target")]
+
+mod calls;
+mod kernel;
+mod maps;
+mod process;
+mod registers;
+mod slot;
+mod steps;
+
+use core::ffi::c_void;
+
+use aya_ebpf::EbpfContext as _;
+use aya_ebpf::helpers::generated::bpf_get_attach_cookie;
+use aya_ebpf::macros::{raw_tracepoint, uprobe, uretprobe};
+use aya_ebpf::programs::{ProbeContext, RawTracePointContext, RetProbeContext};
+use lastwords_abi::{KFUNC_SESSION_IS_RETURN, cookie};
+use registers::Registers;
+
+/// The entry of a function, or an instruction that leaves it.
+#[uprobe(sleepable)]
+pub fn probe(context: ProbeContext) -> u32 {
+    at_instruction(context.as_ptr());
+    0
+}
+
+/// The return of a function, through the kernel's trampoline.
+#[uretprobe]
+pub fn probe_return(context: RetProbeContext) -> u32 {
+    at_return(context.as_ptr());
+    0
+}
+
+/// Both, from one link (Linux 6.13).
+#[uprobe(sleepable)]
+pub fn probe_session(context: ProbeContext) -> u32 {
+    // SAFETY: user space has put the kernel function's id where the placeholder is. It takes no argument (Linux 6.13 to 6.18) or the
+    // context (later); passing it serves both.
+    let is_return = unsafe {
+        let is_return: unsafe extern "C" fn(*mut c_void) -> bool = core::mem::transmute(KFUNC_SESSION_IS_RETURN);
+        is_return(context.as_ptr())
+    };
+    if is_return {
+        at_return(context.as_ptr());
+    } else {
+        at_instruction(context.as_ptr());
+    }
+    0
+}
+
+#[inline(always)]
+fn at_instruction(context: *mut c_void) {
+    // SAFETY: the context of this program.
+    let cookie = unsafe { bpf_get_attach_cookie(context) };
+    let registers = Registers::of_probe(context);
+    let index = cookie::function(cookie);
+    match cookie::event(cookie) {
+        cookie::ENTRY => calls::enter(registers, index),
+        cookie::RET_INSTRUCTION => calls::leave_at_instruction(registers, index, false),
+        cookie::TAIL_JUMP => calls::leave_at_instruction(registers, index, true),
+        _ => None,
+    };
+}
+
+#[inline(always)]
+fn at_return(context: *mut c_void) {
+    // SAFETY: the context of this program.
+    let cookie = unsafe { bpf_get_attach_cookie(context) };
+    calls::leave_at_trampoline(Registers::of_probe(context), cookie::function(cookie));
+}
+
+#[raw_tracepoint(tracepoint = "sched_process_fork")]
+pub fn process_fork(context: RawTracePointContext) -> i32 {
+    process::forked(&context);
+    0
+}
+
+#[raw_tracepoint(tracepoint = "sched_process_exec")]
+pub fn process_exec(context: RawTracePointContext) -> i32 {
+    process::executed(&context);
+    0
+}
+
+#[raw_tracepoint(tracepoint = "sched_process_exit")]
+pub fn process_exit(context: RawTracePointContext) -> i32 {
+    process::exited(&context);
+    0
+}
+
+#[raw_tracepoint(tracepoint = "signal_deliver")]
+pub fn signal_deliver(context: RawTracePointContext) -> i32 {
+    process::signalled(&context);
+    0
+}
+
+#[cfg(not(test))]
+#[panic_handler]
+fn panic(_info: &core::panic::PanicInfo) -> ! {
+    loop {}
+}
+
+#[unsafe(link_section = "license")]
+#[unsafe(no_mangle)]
+static LICENSE: [u8; 13] = *b"Dual MIT/GPL\0";

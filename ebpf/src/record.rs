@@ -1,6 +1,6 @@
 //! What the kernel side writes: calls, faults, processes that are watched, events.
 
-use crate::{COMM_BYTES, REGISTER_WORDS};
+use crate::{COMM_BYTES, MAX_ARGS_BYTES, REGISTER_WORDS};
 
 /// The call has returned; `returned_ns` and `value` are valid.
 pub const RETURNED: u32 = 1 << 0;
@@ -68,6 +68,37 @@ pub struct Fault {
     pub sender_uid: u32,
     /// What `info` was: [`INFO_PRESENT`], or one of the kernel's two stand-ins.
     pub info: u32,
+    /// Real user id of the process, as the root user namespace sees it.
+    pub uid: u32,
+    /// Bytes of the arguments: more than `args` holds where they were cut; 0 where they could not be read.
+    pub args_bytes: u32,
+    /// The faulting thread: its own slot has the same, if it has one.
+    pub thread: ThreadState,
+    /// The program's arguments as they are in its memory, each with a NUL behind it.
+    pub args: [u8; MAX_ARGS_BYTES],
+}
+
+impl Fault {
+    /// Nothing known yet.
+    pub const ZERO: Self = Self {
+        at_ns: 0,
+        address: 0,
+        error_code: 0,
+        trap: 0,
+        fault_register: 0,
+        pid: 0,
+        tid: 0,
+        ns_tid: 0,
+        signal: 0,
+        code: 0,
+        sender_pid: 0,
+        sender_uid: 0,
+        info: 0,
+        uid: 0,
+        args_bytes: 0,
+        args: [0; MAX_ARGS_BYTES],
+        thread: ThreadState { at_ns: 0, registers: [0; REGISTER_WORDS], comm: [0; COMM_BYTES] },
+    };
 }
 
 /// The signal came with a siginfo.
@@ -141,7 +172,7 @@ impl Counter {
 }
 
 const _: () = assert!(size_of::<Record>() == 64);
-const _: () = assert!(size_of::<Fault>() == 72);
+const _: () = assert!(size_of::<Fault>() == 80 + size_of::<ThreadState>() + MAX_ARGS_BYTES);
 const _: () = assert!(size_of::<Watched>() == 24);
 const _: () = assert!(size_of::<Event>() == 32);
 const _: () = assert!(size_of::<ThreadState>() == 8 + 8 * REGISTER_WORDS + COMM_BYTES);

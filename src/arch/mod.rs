@@ -1,1 +1,110 @@
-//! arch
+//! What differs between architectures, behind one interface: register numbering, the saved registers, the calling convention, the code.
+//!
+//! Comes in: DWARF register numbers, types, code bytes. Goes out: names, words of the saved registers, and what a function's code
+//! proves about where values are. Nothing outside this module may assume a particular architecture.
+
+pub mod code;
+pub mod symbolic;
+pub mod x86_64;
+
+use crate::address::Svma;
+use crate::dwarf::function::Language;
+use crate::dwarf::types::{TypeId, TypeTable};
+use code::Code;
+use symbolic::EntryBlock;
+
+/// One architecture.
+pub trait Architecture: Sync {
+    /// As `uname -m` spells it.
+    fn name(&self) -> &'static str;
+
+    /// What a register is called, by its DWARF number: every register that debug info may name, `xmm0` included.
+    fn register_name(&self, dwarf: u16) -> Option<&'static str>;
+
+    /// Which word of the saved registers holds it; `None` for a register that a probe cannot see.
+    fn register_word(&self, dwarf: u16) -> Option<u8>;
+
+    /// DWARF numbers of the registers for integer arguments, in order.
+    fn argument_registers(&self) -> &'static [u16];
+
+    /// Whether a function must give this register back as it found it: no argument arrives in it.
+    fn is_callee_saved(&self, dwarf: u16) -> bool;
+
+    /// DWARF number of the stack pointer.
+    fn stack_pointer(&self) -> u16;
+
+    /// The registers of a report: name and word of the saved registers.
+    fn report_registers(&self) -> &'static [(&'static str, u8)];
+
+    /// Word of the saved registers that holds the program counter.
+    fn program_counter_word(&self) -> u8;
+
+    /// CFA minus stack pointer at the first instruction of a function.
+    fn entry_cfa_offset(&self) -> i64;
+
+    /// How a result of this type comes back; `None` where there is nothing to come back.
+    fn return_place(&self, ty: TypeId, language: Language, types: &TypeTable) -> Option<ReturnPlace>;
+
+    /// What the code of a function says. Fails where no probe may stand on its entry.
+    fn inspect(&self, code: &Code<'_>, cfa_offset: i64) -> Result<Inspection, InspectError>;
+}
+
+/// The architecture that this program runs on.
+#[must_use]
+#[cfg(target_arch = "x86_64")]
+pub fn host() -> &'static dyn Architecture {
+    &x86_64::X86_64
+}
+
+/// Where a result is when a function returns (psABI section 3.2.3).
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum ReturnPlace {
+    /// In the first result register, or in both.
+    Integer {
+        /// Bytes of the result: 1 to 16.
+        size: u32,
+    },
+    /// Where it cannot be read, and why: "in register xmm0".
+    Unavailable(String),
+}
+
+/// What the code of a function says.
+#[derive(Clone, Debug)]
+pub struct Inspection {
+    /// What its first instructions prove about its parameters.
+    pub entry: EntryBlock,
+    /// Where it is left, or why that is not known.
+    pub exits: Result<CodeExits, InspectError>,
+}
+
+/// The instructions that leave a function.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct CodeExits {
+    /// Those that certainly do, whenever they are executed.
+    pub certain: Vec<CodeExit>,
+    /// The first one that may or may not: a conditional jump out of the function, an indirect jump that may be no switch.
+    pub uncertain: Option<Svma>,
+}
+
+/// One instruction that leaves a function.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct CodeExit {
+    /// Where it is.
+    pub address: Svma,
+    /// `true` for a jump to another function, `false` for a return.
+    pub tail_jump: bool,
+}
+
+/// Why code could not be made sense of.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum InspectError {
+    /// Bytes that are no instruction.
+    #[error("its code could not be decoded at {0}")]
+    Undecodable(Svma),
+    /// A branch into an instruction: what was decoded there was no code, or not this code.
+    #[error("its code could not be decoded: a branch leads to {0}, where no instruction begins")]
+    BrokenBranch(Svma),
+    /// The kernel refuses a probe there.
+    #[error("the kernel cannot probe the instruction at {0}")]
+    NotProbeable(Svma),
+}

@@ -1,1 +1,243 @@
-//! capture
+//! The capture plan of one function: what the kernel side copies when it is called, and what the copied bytes mean.
+//!
+//! Comes in: a function as debug info describes it, and its code. Goes out: a [`FunctionPlan`].
+
+use lastwords_abi::MAX_COPY_BYTES;
+
+use super::locate::{Locator, Part, Span, Spot};
+use super::returns::{Returns, StackUse, return_policy};
+use super::shape::{Shape, Text};
+use super::steps::StepList;
+use super::{ArgumentPlan, Follow, Followed, FunctionPlan, PieceSource, ReturnPlan, Skipped, Source, site};
+use crate::arch::Architecture;
+use crate::arch::code::Code;
+use crate::dwarf::function::{Function, Location, Parameter, Piece};
+use crate::dwarf::types::{Type, TypeId, TypeKind, TypeTable};
+
+/// How much is captured at the most.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Limits {
+    /// Bytes of a string; at most [`MAX_COPY_BYTES`].
+    pub string_bytes: u32,
+    /// Bytes of one argument, what it points to not counted.
+    pub value_bytes: u32,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self { string_bytes: 256, value_bytes: 256 }
+    }
+}
+
+/// What is the same for all functions of a run.
+#[derive(Clone, Copy)]
+pub struct Context<'a> {
+    /// The architecture of the program.
+    pub arch: &'a dyn Architecture,
+    /// All types.
+    pub types: &'a TypeTable,
+    /// The type of a register of which nothing is known: see [`register_type`].
+    pub register_type: TypeId,
+    /// The bounds.
+    pub limits: Limits,
+    /// Whether returns are asked for.
+    pub returns: Returns,
+    /// What the program does with its stacks.
+    pub stack_use: &'a StackUse,
+}
+
+/// Adds the type of a register of which nothing is known.
+pub fn register_type(types: &mut TypeTable) -> TypeId {
+    types.push(Type { name: "register".into(), size: Some(8), kind: TypeKind::Integer { signed: false } })
+}
+
+/// Plans the capture of one function; `object` is the index of its file in [`super::Plan::objects`].
+pub fn compile(
+    function: &Function,
+    object: usize,
+    code: &Code<'_>,
+    context: &Context<'_>,
+) -> Result<FunctionPlan, Skipped> {
+    let skip = |reason: String| Skipped { function: function.name.clone(), reason };
+    let cfa_offset = function.entry_cfa_offset.unwrap_or(context.arch.entry_cfa_offset());
+    let inspection = context.arch.inspect(code, cfa_offset).map_err(|error| skip(error.to_string()))?;
+    let entry = site::entry_site(code, &inspection, cfa_offset, &function.name)?;
+    let policy = return_policy(function, context.stack_use, context.returns);
+    let (exits, unseen_exits) = site::exits(context.arch, code, &inspection, &entry, policy);
+    let locator = Locator { arch: context.arch, entry: &inspection.entry, frame_base: function.frame_base, cfa_offset };
+
+    let mut compiler = Compiler { context, locator, steps: StepList::default() };
+    let arguments = match function.from_symbol_table {
+        true => compiler.guessed_arguments(),
+        false => compiler.arguments(&function.parameters),
+    };
+    let returns = function.return_type.and_then(|ty| {
+        let place = context.arch.return_place(ty, function.language, context.types)?;
+        Some(ReturnPlan { ty, place })
+    });
+    Ok(FunctionPlan {
+        name: function.name.clone(),
+        symbol: function.symbol.clone(),
+        declared: function.declared.clone(),
+        object,
+        address: code.entry(),
+        entry,
+        exits,
+        unseen_exits,
+        steps: compiler.steps.into_steps(),
+        arguments,
+        returns,
+        has_debug_info: !function.from_symbol_table,
+    })
+}
+
+/// Why an argument cannot be read, or not all of it.
+pub fn readable(argument: &ArgumentPlan) -> Result<(), String> {
+    argument.pieces.iter().try_for_each(|piece| match &piece.source {
+        Source::Step { .. } | Source::Constant(_) => Ok(()),
+        Source::OptimizedOut => Err("optimized out".into()),
+        Source::Unavailable(reason) => Err(reason.clone()),
+    })
+}
+
+struct Compiler<'a> {
+    context: &'a Context<'a>,
+    locator: Locator<'a>,
+    steps: StepList,
+}
+
+impl Compiler<'_> {
+    fn arguments(&mut self, parameters: &[Parameter]) -> Vec<ArgumentPlan> {
+        let mut shapes = Vec::new();
+        let mut arguments = Vec::new();
+        for parameter in parameters {
+            let shape = self.shape_of(parameter.ty);
+            arguments.push(self.argument(parameter, &shape));
+            shapes.push(shape);
+        }
+        // What follows pointers has no fixed size, so it stands behind all that has.
+        for (argument, shape) in arguments.iter_mut().zip(&shapes) {
+            argument.follows = shape.texts.iter().filter_map(|text| self.follow(&argument.pieces, *text)).collect();
+        }
+        arguments
+    }
+
+    /// The registers of the calling convention, of which nobody says that they mean anything.
+    fn guessed_arguments(&mut self) -> Vec<ArgumentPlan> {
+        let arch = self.context.arch;
+        let mut arguments = Vec::new();
+        for &register in arch.argument_registers() {
+            let span = Span { size: 8, spot: Spot::Register { register, skip: 0 } };
+            arguments.push(ArgumentPlan {
+                name: arch.register_name(register).map(str::to_owned),
+                ty: self.context.register_type,
+                pieces: vec![self.piece(span)],
+                follows: Vec::new(),
+                guessed: true,
+            });
+        }
+        arguments
+    }
+
+    fn shape_of(&self, ty: TypeId) -> Shape {
+        let size = self.context.types.resolve(ty).size.unwrap_or(0);
+        // One more byte than the limit would be enough to see that there is more; `pieces` wants the true size.
+        let size = u32::try_from(size).unwrap_or(u32::MAX).min(self.context.limits.value_bytes);
+        Shape::of(ty, size, self.context.types)
+    }
+
+    fn argument(&mut self, parameter: &Parameter, shape: &Shape) -> ArgumentPlan {
+        let mut pieces = self.pieces(&parameter.location, shape);
+        match self.context.types.resolve(parameter.ty).size {
+            None => pieces.push(unavailable(0, "the size of its type is not known")),
+            Some(size) => {
+                let beyond = size.saturating_sub(shape.meant.len() as u64);
+                if beyond > 0 {
+                    let size = u32::try_from(beyond).unwrap_or(u32::MAX);
+                    pieces.push(unavailable(size, &format!("beyond its first {} bytes", shape.meant.len())));
+                }
+            }
+        }
+        ArgumentPlan { name: parameter.name.clone(), ty: parameter.ty, pieces, follows: Vec::new(), guessed: false }
+    }
+
+    fn pieces(&mut self, location: &Location, shape: &Shape) -> Vec<PieceSource> {
+        let whole = shape.meant.len() as u32;
+        if whole == 0 {
+            return Vec::new();
+        }
+        let located = match location {
+            Location::Pieces(pieces) => pieces,
+            Location::OptimizedOut => return vec![PieceSource { size: whole, source: Source::OptimizedOut }],
+            Location::Unsupported(reason) => return vec![unavailable(whole, reason)],
+        };
+        let mut sources = Vec::new();
+        let mut rest = &shape.meant[..];
+        for Piece { size, place } in located {
+            let size = size.and_then(|size| usize::try_from(size).ok()).unwrap_or(rest.len()).min(rest.len());
+            let (meant, behind) = rest.split_at(size);
+            if size > 0 {
+                let part = Part { meant, is_bool: shape.is_bool };
+                sources.extend(self.locator.locate(place, part).into_iter().map(|span| self.piece(span)));
+            }
+            rest = behind;
+        }
+        if !rest.is_empty() {
+            sources.push(PieceSource { size: rest.len() as u32, source: Source::OptimizedOut });
+        }
+        sources
+    }
+
+    fn piece(&mut self, Span { size, spot }: Span) -> PieceSource {
+        let step = match spot {
+            Spot::Constant(bytes) => return PieceSource { size, source: Source::Constant(bytes) },
+            Spot::OptimizedOut => return PieceSource { size, source: Source::OptimizedOut },
+            Spot::Unavailable(reason) => return unavailable(size, &reason),
+            Spot::Register { register, skip } => {
+                self.context.arch.register_word(register).and_then(|word| Some((self.steps.register(word)?, skip)))
+            }
+            Spot::Memory { register, offset } => {
+                let word = self.context.arch.register_word(register);
+                word.and_then(|word| Some((self.steps.memory(word, offset, size)?, 0)))
+            }
+        };
+        match step {
+            Some((step, skip)) => PieceSource { size, source: Source::Step { step, skip } },
+            None => unavailable(size, "there is too much to capture in this function"),
+        }
+    }
+
+    fn follow(&mut self, pieces: &[PieceSource], text: Text) -> Option<Follow> {
+        let limit = self.context.limits.string_bytes.min(MAX_COPY_BYTES);
+        match text {
+            Text::CString { at } => {
+                let base = self.data_offset(pieces, at)?;
+                Some(Follow { at, step: self.steps.string(base, limit)?, what: Followed::CString })
+            }
+            Text::Str { at, length_at } => {
+                let (base, count) = (self.data_offset(pieces, at)?, self.data_offset(pieces, length_at)?);
+                let step = self.steps.counted_bytes(base, count, limit)?;
+                Some(Follow { at, step, what: Followed::Str { length_at } })
+            }
+        }
+    }
+
+    /// Where in a record's data the 8 bytes at `at` of an argument are, if they are in one piece.
+    fn data_offset(&self, pieces: &[PieceSource], at: u32) -> Option<u32> {
+        let mut start = 0u32;
+        for PieceSource { size, source } in pieces {
+            let end = start.checked_add(*size)?;
+            if (start..end).contains(&at) {
+                let Source::Step { step, skip } = source else { return None };
+                let is_whole = at.checked_add(8)? <= end;
+                return is_whole.then(|| self.steps.data_offset(*step, skip + (at - start))).flatten();
+            }
+            start = end;
+        }
+        None
+    }
+}
+
+fn unavailable(size: u32, reason: &str) -> PieceSource {
+    PieceSource { size, source: Source::Unavailable(reason.into()) }
+}

@@ -4,8 +4,18 @@
 //! side interprets, and which later says what the recorded bytes mean.
 
 pub mod capture;
+pub mod describe;
+#[cfg(test)]
+mod fixture;
+pub mod locate;
+pub mod outputs;
+pub mod returns;
 pub mod select;
+pub mod shape;
 pub mod site;
+pub mod steps;
+#[cfg(test)]
+mod tests;
 
 use std::path::PathBuf;
 
@@ -14,6 +24,8 @@ use lastwords_abi::Step;
 use crate::address::{FileOffset, Svma};
 use crate::dwarf::function::SourceLine;
 use crate::dwarf::types::{TypeId, TypeTable};
+
+pub use crate::arch::ReturnPlace;
 
 /// All that is probed in one run.
 #[derive(Clone, Debug, Default)]
@@ -54,6 +66,8 @@ pub struct FunctionPlan {
     pub entry: EntrySite,
     /// How its return is seen.
     pub exits: Exits,
+    /// It may also leave in a way that `exits` does not see, and which: a call without a return is then not known to be running.
+    pub unseen_exits: Option<String>,
     /// What the kernel does at entry, in the order of [`lastwords_abi::step`].
     pub steps: Vec<Step>,
     /// What the captured bytes mean, one for each parameter.
@@ -169,16 +183,4 @@ pub struct ReturnPlan {
     pub ty: TypeId,
     /// Where it is when the function returns.
     pub place: ReturnPlace,
-}
-
-/// Where a result is when a function returns (psABI section 3.2.3).
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum ReturnPlace {
-    /// In the first result register, or in both.
-    Integer {
-        /// Bytes of the result: 1 to 16.
-        size: u32,
-    },
-    /// Where it cannot be read, and why: "in register xmm0".
-    Unavailable(String),
 }

@@ -1,1 +1,302 @@
-//! probe
+//! A plan in; a recorder that runs in the kernel and is attached to the plan's files out.
+//!
+//! A [`Recorder`] goes through three states: loaded (maps and programs are in the kernel), attached (probes are in place), watching
+//! (the first process is known, and its next exec begins the recording). Dropping it takes all of it away again; so does the
+//! kernel if this process is killed, for everything hangs on file descriptors.
+
+mod attach;
+mod error;
+pub mod kernel_types;
+mod multi;
+mod object;
+mod settings;
+mod single;
+mod slots;
+#[cfg(test)]
+mod tests;
+mod tier;
+
+use std::collections::HashMap;
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, RawFd};
+use std::time::{Duration, Instant};
+
+use aya::Ebpf;
+use aya::maps::{Array, HashMap as HashMapMap, Map, MapData, RingBuf};
+use aya::programs::RawTracePoint;
+use lastwords_abi::{Config, Counter, Event, Fault, Function, Target};
+
+pub use attach::{Links, Site};
+pub use error::ProbeError;
+pub use settings::Settings;
+pub use tier::Tier;
+
+use crate::plan::Plan;
+use kernel_types::KernelTypes;
+use object::{MapSizes, errno_of};
+use slots::Slots;
+
+/// Program and tracepoint of everything that is not a probe.
+const TRACEPOINTS: [(&str, &str); 4] = [
+    ("process_fork", "sched_process_fork"),
+    ("process_exec", "sched_process_exec"),
+    ("process_exit", "sched_process_exit"),
+    ("signal_deliver", "signal_deliver"),
+];
+
+/// The recorder in the kernel, and this side of it.
+pub struct Recorder {
+    // Dropped in this order: first the probes, so that nothing runs any more, then what they use.
+    links: Option<Links>,
+    ebpf: Ebpf,
+    slots: Slots,
+    /// Slots that were read while their threads were still in the middle of their exit.
+    read_slots: Vec<u32>,
+    events: RingBuf<MapData>,
+    config: Config,
+    object: Vec<u8>,
+    types: KernelTypes,
+    attached: Attached,
+}
+
+/// What was attached, how, and how long it took.
+#[derive(Clone, Copy, Debug)]
+pub struct Attached {
+    /// The means.
+    pub tier: Tier,
+    /// How many functions.
+    pub functions: usize,
+    /// How many probes that took.
+    pub sites: usize,
+    /// How long it took.
+    pub took: Duration,
+}
+
+/// What the kernel side knows of a death: plain bytes, which [`crate::crash`] reads.
+#[derive(Clone, Debug)]
+pub struct Death {
+    /// Which process.
+    pub event: Event,
+    /// What killed it.
+    pub fault: Fault,
+    /// A copy of each of its threads' slots.
+    pub slots: Vec<Vec<u8>>,
+}
+
+impl Recorder {
+    /// Loads maps and tracepoint programs for this plan.
+    ///
+    /// # Errors
+    /// If the kernel cannot, may not or has no room to do that.
+    pub fn load(plan: &Plan, settings: &Settings) -> Result<Self, ProbeError> {
+        let types = KernelTypes::load()?;
+        let config = settings.config(plan, &types)?;
+        let object = object::with_slot_bytes(config.slot_bytes())?;
+        let steps = plan.functions.iter().map(|function| function.steps.len()).sum::<usize>();
+        let sizes = MapSizes { functions: plan.functions.len() as u32, steps: steps as u32 };
+        let mut ebpf = object::create_maps(&object, &config, sizes)?;
+        write_plan(&mut ebpf, plan)?;
+        let slots = Slots::map(raw_fd(&ebpf, "SLOTS")?, raw_fd(&ebpf, "FREE_SLOTS")?, &config)?;
+        let events = RingBuf::try_from(take(&mut ebpf, "EVENTS")?).map_err(in_map("EVENTS"))?;
+        let attached = Attached { tier: Tier::Single, functions: 0, sites: 0, took: Duration::ZERO };
+        Ok(Self { links: None, ebpf, slots, read_slots: Vec::new(), events, config, object, types, attached })
+    }
+
+    /// Places the probes, by the best tier that this kernel has or by the one that is asked for.
+    ///
+    /// # Errors
+    /// If the kernel has no such tier, or refuses a probe.
+    pub fn attach(&mut self, plan: &Plan, tier: Option<Tier>) -> Result<Attached, ProbeError> {
+        let start = Instant::now();
+        self.attach_tracepoints()?;
+        let maps = self.map_fds();
+        let mut attacher = attach::Attacher {
+            ebpf: &mut self.ebpf,
+            object: &self.object,
+            maps: &maps,
+            is_return: self.types.function("bpf_session_is_return"),
+        };
+        let (tier, links) = attacher.attach(plan, tier)?;
+        self.links = Some(links);
+        let sites = attach::site_count(plan);
+        self.attached = Attached { tier, functions: plan.functions.len(), sites, took: start.elapsed() };
+        Ok(self.attached)
+    }
+
+    /// Takes the probes away. Returns how long that took.
+    pub fn detach(&mut self) -> Duration {
+        let start = Instant::now();
+        self.links = None;
+        start.elapsed()
+    }
+
+    /// Begins to watch with the next exec of the process with this id (as this process sees it).
+    ///
+    /// # Errors
+    /// If the map cannot be written.
+    pub fn watch(&mut self, pid: u32) -> Result<(), ProbeError> {
+        let target = TargetBytes(Target { ns_pid: pid, ..Target::default() });
+        let mut map: Array<&mut MapData, TargetBytes> =
+            map_mut(&mut self.ebpf, "TARGET")?.try_into().map_err(in_map("TARGET"))?;
+        map.set(0, target, 0).map_err(in_map("TARGET"))
+    }
+
+    /// Becomes readable when there is a death to collect.
+    #[must_use]
+    pub fn events(&self) -> BorrowedFd<'_> {
+        self.events.as_fd()
+    }
+
+    /// The next death that was not collected yet. Its rings are copied and given back.
+    pub fn next_death(&mut self) -> Option<Death> {
+        loop {
+            let event = read_event(&self.events.next()?)?;
+            if let Some(fault) = self.take_fault(event.pid) {
+                let numbers = self.slots.of_process(event.pid);
+                let slots = numbers.iter().map(|&slot| self.slots.copy(slot)).collect();
+                self.read_slots.extend(numbers);
+                let slots_left = &self.slots;
+                self.read_slots.retain(|&slot| {
+                    let ended = slots_left.has_ended(slot);
+                    if ended {
+                        slots_left.release(slot);
+                    }
+                    !ended
+                });
+                return Some(Death { event, fault, slots });
+            }
+        }
+    }
+
+    /// What was lost so far, by [`Counter`].
+    ///
+    /// # Errors
+    /// If the map cannot be read.
+    pub fn counters(&self) -> Result<[u64; Counter::COUNT as usize], ProbeError> {
+        let map = self.ebpf.map("COUNTERS").ok_or_else(|| missing("COUNTERS"))?;
+        let map: Array<&MapData, u64> = map.try_into().map_err(in_map("COUNTERS"))?;
+        let mut counters = [0; Counter::COUNT as usize];
+        for (index, counter) in (0..).zip(&mut counters) {
+            *counter = map.get(&index, 0).map_err(in_map("COUNTERS"))?;
+        }
+        Ok(counters)
+    }
+
+    /// The bounds that were chosen.
+    #[must_use]
+    pub fn config(&self) -> &Config {
+        &self.config
+    }
+
+    /// What was attached.
+    #[must_use]
+    pub fn attached(&self) -> Attached {
+        self.attached
+    }
+
+    fn take_fault(&mut self, pid: u32) -> Option<Fault> {
+        let mut map: HashMapMap<&mut MapData, u32, FaultBytes> =
+            map_mut(&mut self.ebpf, "FAULTS").ok()?.try_into().ok()?;
+        let fault = map.get(&pid, 0).ok()?;
+        map.remove(&pid).ok()?;
+        Some(fault.0)
+    }
+
+    fn attach_tracepoints(&mut self) -> Result<(), ProbeError> {
+        for (name, tracepoint) in TRACEPOINTS {
+            let program = self.ebpf.program_mut(name).ok_or_else(|| missing(name))?;
+            let program: &mut RawTracePoint = program.try_into().map_err(|_| missing(name))?;
+            program.load().map_err(|error| ProbeError::Load {
+                what: format!("program `{name}`"),
+                errno: errno_of(&error),
+                source: Box::new(error),
+            })?;
+            program
+                .attach(tracepoint)
+                .map_err(|error| ProbeError::Tracepoint { name: tracepoint, source: Box::new(error) })?;
+        }
+        Ok(())
+    }
+
+    fn map_fds(&self) -> HashMap<String, RawFd> {
+        let mut fds: HashMap<String, RawFd> =
+            self.ebpf.maps().filter_map(|(name, map)| Some((name.to_owned(), fd_of(map)?))).collect();
+        fds.insert("EVENTS".to_owned(), self.events.as_fd().as_raw_fd());
+        fds
+    }
+}
+
+/// Writes functions and steps into their maps.
+fn write_plan(ebpf: &mut Ebpf, plan: &Plan) -> Result<(), ProbeError> {
+    let mut functions = Vec::with_capacity(plan.functions.len());
+    let mut first_step = 0;
+    {
+        let mut map: Array<&mut MapData, object::StepBytes> =
+            map_mut(ebpf, "STEPS")?.try_into().map_err(in_map("STEPS"))?;
+        for function in &plan.functions {
+            for (index, step) in (first_step..).zip(&function.steps) {
+                map.set(index, object::StepBytes(*step), 0).map_err(in_map("STEPS"))?;
+            }
+            let step_count = function.steps.len() as u32;
+            functions.push(Function {
+                first_step,
+                step_count,
+                cfa_offset: function.entry.cfa_offset,
+                data_bytes: settings::data_bytes(function),
+            });
+            first_step += step_count;
+        }
+    }
+    let mut map: Array<&mut MapData, FunctionBytes> =
+        map_mut(ebpf, "FUNCTIONS")?.try_into().map_err(in_map("FUNCTIONS"))?;
+    for (index, function) in (0..).zip(functions) {
+        map.set(index, FunctionBytes(function), 0).map_err(in_map("FUNCTIONS"))?;
+    }
+    Ok(())
+}
+
+macro_rules! plain_bytes {
+    ($($wrapper:ident($record:ty))*) => {$(
+        #[derive(Clone, Copy)]
+        #[repr(transparent)]
+        struct $wrapper($record);
+
+        // SAFETY: the record is `repr(C)`, of numbers only and without padding: the ABI asserts its size.
+        unsafe impl aya::Pod for $wrapper {}
+    )*};
+}
+
+plain_bytes!(FunctionBytes(Function) TargetBytes(Target) FaultBytes(Fault) EventBytes(Event));
+
+fn read_event(bytes: &[u8]) -> Option<Event> {
+    (bytes.len() >= size_of::<EventBytes>()).then(|| {
+        // SAFETY: long enough, and every bit pattern is a valid record.
+        unsafe { bytes.as_ptr().cast::<EventBytes>().read_unaligned().0 }
+    })
+}
+
+fn missing(what: &str) -> ProbeError {
+    ProbeError::Object { what: format!("`{what}`") }
+}
+
+fn in_map<E: std::error::Error + Send + Sync + 'static>(map: &'static str) -> impl Fn(E) -> ProbeError {
+    move |error| ProbeError::Map { map, source: Box::new(error) }
+}
+
+fn map_mut<'a>(ebpf: &'a mut Ebpf, name: &'static str) -> Result<&'a mut Map, ProbeError> {
+    ebpf.map_mut(name).ok_or_else(|| missing(name))
+}
+
+fn take(ebpf: &mut Ebpf, name: &'static str) -> Result<Map, ProbeError> {
+    ebpf.take_map(name).ok_or_else(|| missing(name))
+}
+
+fn raw_fd(ebpf: &Ebpf, name: &'static str) -> Result<RawFd, ProbeError> {
+    ebpf.map(name).and_then(fd_of).ok_or_else(|| missing(name))
+}
+
+fn fd_of(map: &Map) -> Option<RawFd> {
+    match map {
+        Map::Array(data) | Map::HashMap(data) | Map::RingBuf(data) => Some(data.fd().as_fd().as_raw_fd()),
+        _ => None,
+    }
+}

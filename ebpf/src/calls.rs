@@ -1,0 +1,174 @@
+//! Calls: a record at entry, its completion at return.
+
+use aya_ebpf::helpers::generated::bpf_ktime_get_ns;
+use lastwords_abi::layout::{INDEX_OFFSET, OPEN_WAYS, OpenCall, open_offset, open_set, ring_offset};
+use lastwords_abi::record::{LEFT_BY_TAIL_CALL, RECORD_BYTES, RETURN_UNKNOWN, RETURNED, Record};
+use lastwords_abi::{Function, SlotHeader, align8};
+
+use crate::maps::{FUNCTIONS, config};
+use crate::registers::Registers;
+use crate::{slot, steps};
+
+/// Records that the function with this index was entered.
+#[inline(always)]
+pub fn enter(registers: &Registers, index: u32) -> Option<()> {
+    let header = slot::for_call()?;
+    // SAFETY: plain numbers in a map value that nobody writes after the start.
+    let function: Function = unsafe { *FUNCTIONS.get_ptr(index)? };
+    let entered_ns = now();
+
+    // SAFETY: only the current thread writes to its slot. `head` is masked to lie in the ring, and the slack behind the ring
+    // has room for the largest record.
+    unsafe {
+        let sequence = (*header).calls;
+        let position = (*header).head;
+        let in_ring = position as u32 & (config!(ring_bytes) - 1);
+        let cfa = registers.stack_pointer().wrapping_add_signed(i64::from(function.cfa_offset));
+        registers.save(&raw mut (*header).registers);
+
+        let data_bytes = if function.step_count == 0 { 0 } else { steps::run(header, in_ring, &function) };
+
+        let record = record_at(header, in_ring);
+        (*record).sequence = sequence;
+        (*record).entered_ns = entered_ns;
+        (*record).returned_ns = 0;
+        (*record).cfa = cfa;
+        (*record).function = index;
+        (*record).data_bytes = data_bytes;
+        (*record).flags = 0;
+        (*record).reserved = 0;
+
+        *index_entry(header, sequence) = position;
+        (*header).head = next_position(position, in_ring + RECORD_BYTES + align8(data_bytes));
+        (*header).calls = sequence + 1;
+        open(header, cfa, sequence, index);
+    }
+    Some(())
+}
+
+/// Records that the call of the function with this index, in the frame that is about to end or has just ended, returned.
+/// `flag` is `RETURNED` or `LEFT_BY_TAIL_CALL`.
+#[inline(always)]
+pub fn leave(registers: &Registers, index: u32, cfa: u64, flag: u32) -> Option<()> {
+    let header = slot::existing()?;
+    let returned_ns = now();
+    let set = open_set(cfa, config!(open_sets));
+    for way in 0..OPEN_WAYS {
+        // SAFETY: `set` and `way` are in bounds, and only the current thread writes to its slot.
+        unsafe {
+            let open = open_entry(header, set, way);
+            if (*open).cfa != cfa || (*open).function != index || (*open).number == 0 {
+                continue;
+            }
+            let sequence = (*open).number - 1;
+            (*open).number = 0;
+            if let Some(record) = record_of(header, sequence) {
+                (*record).returned_ns = returned_ns;
+                if flag == RETURNED {
+                    (*record).value = registers.results();
+                }
+                (*record).flags |= flag;
+            }
+            return Some(());
+        }
+    }
+    None
+}
+
+/// [`leave`] by a `ret` instruction or a jump, at which the stack pointer is at the return address again.
+#[inline(always)]
+pub fn leave_at_instruction(registers: &Registers, index: u32, tail_jump: bool) -> Option<()> {
+    let flag = if tail_jump { LEFT_BY_TAIL_CALL } else { RETURNED };
+    leave(registers, index, registers.stack_pointer() + Registers::RETURN_ADDRESS_BYTES, flag)
+}
+
+/// [`leave`] as the kernel's return trampoline sees it: the return address has been popped.
+#[inline(always)]
+pub fn leave_at_trampoline(registers: &Registers, index: u32) -> Option<()> {
+    leave(registers, index, registers.stack_pointer(), RETURNED)
+}
+
+/// Remembers that a call is open. Where its set is full, the oldest of it is forgotten, and its record says so.
+#[inline(always)]
+unsafe fn open(header: *mut SlotHeader, cfa: u64, sequence: u64, index: u32) {
+    let set = open_set(cfa, config!(open_sets));
+    // SAFETY: `set` and `way` are in bounds, and only the current thread writes to its slot.
+    unsafe {
+        let mut chosen = open_entry(header, set, 0);
+        let mut oldest = u64::MAX;
+        for way in 0..OPEN_WAYS {
+            let open = open_entry(header, set, way);
+            // A frame that comes again at the same address: the earlier call was left without returning.
+            let number = if (*open).cfa == cfa && (*open).function == index { 0 } else { (*open).number };
+            if number < oldest {
+                oldest = number;
+                chosen = open;
+            }
+        }
+        let evicted = (*chosen).number;
+        if evicted != 0 && !((*chosen).cfa == cfa && (*chosen).function == index) {
+            if let Some(record) = record_of(header, evicted - 1) {
+                (*record).flags |= RETURN_UNKNOWN;
+            }
+        }
+        (*chosen).cfa = cfa;
+        (*chosen).number = sequence + 1;
+        (*chosen).function = index;
+    }
+}
+
+/// The position behind a record that ends at `end` in the ring: the next lap where it has reached into the slack.
+#[inline(always)]
+fn next_position(position: u64, end: u32) -> u64 {
+    let ring = u64::from(config!(ring_bytes));
+    let lap = position & !(ring - 1);
+    if u64::from(end) >= ring { lap + ring } else { lap + u64::from(end) }
+}
+
+/// The record of call number `sequence`, if it has not been overwritten.
+#[inline(always)]
+unsafe fn record_of(header: *mut SlotHeader, sequence: u64) -> Option<*mut Record> {
+    // SAFETY: masked into the ring.
+    unsafe {
+        if (*header).calls.wrapping_sub(sequence) > u64::from(config!(index_entries)) {
+            return None;
+        }
+        let position = *index_entry(header, sequence);
+        if (*header).head.wrapping_sub(position) > u64::from(config!(ring_bytes)) {
+            return None;
+        }
+        let record = record_at(header, position as u32 & (config!(ring_bytes) - 1));
+        ((*record).sequence == sequence).then_some(record)
+    }
+}
+
+/// The record at this offset in the ring.
+#[inline(always)]
+unsafe fn record_at(header: *mut SlotHeader, in_ring: u32) -> *mut Record {
+    let ring = ring_offset(config!(index_entries), config!(open_sets));
+    // SAFETY: the caller masked the offset.
+    unsafe { header.byte_add(ring as usize + in_ring as usize).cast() }
+}
+
+/// The index's entry for call number `sequence`.
+#[inline(always)]
+unsafe fn index_entry(header: *mut SlotHeader, sequence: u64) -> *mut u64 {
+    let entry = sequence as u32 & (config!(index_entries) - 1);
+    // SAFETY: masked into the index.
+    unsafe { header.byte_add(INDEX_OFFSET as usize + entry as usize * 8).cast() }
+}
+
+/// One entry of the table of open calls.
+#[inline(always)]
+unsafe fn open_entry(header: *mut SlotHeader, set: u32, way: u32) -> *mut OpenCall {
+    let entry = set * OPEN_WAYS + way;
+    let table = open_offset(config!(index_entries));
+    // SAFETY: `open_set` masks the set, and `way` is below `OPEN_WAYS`.
+    unsafe { header.byte_add(table as usize + entry as usize * size_of::<OpenCall>()).cast() }
+}
+
+#[inline(always)]
+fn now() -> u64 {
+    // SAFETY: the helper has no preconditions.
+    unsafe { bpf_ktime_get_ns() }
+}

@@ -1,0 +1,99 @@
+//! The maps. User space sets the number of entries of those marked so, and the size of a slot, before it loads them.
+
+use aya_ebpf::bindings::BPF_F_MMAPABLE;
+use aya_ebpf::macros::map;
+use aya_ebpf::maps::{Array, HashMap, RingBuf};
+use lastwords_abi::{Config, Counter, Event, Fault, Function, SlotHeader, Step, Target, Watched};
+
+/// Read through [`config!`]: user space replaces it before the verifier sees it.
+#[unsafe(no_mangle)]
+pub static CONFIG: Config = Config::ZERO;
+
+/// What a new entry of [`FAULTS`] holds: too large for the stack of 512 bytes.
+#[unsafe(no_mangle)]
+pub static EMPTY_FAULT: Fault = Fault::ZERO;
+
+/// One field of [`CONFIG`], as a constant that the verifier knows and the compiler does not.
+macro_rules! config {
+    ($($field:tt)+) => {
+        $crate::maps::constant(&raw const $crate::maps::CONFIG.$($field)+)
+    };
+}
+pub(crate) use config;
+
+/// Reads a field of [`CONFIG`], for [`config!`].
+#[inline(always)]
+pub fn constant<T: Copy>(field: *const T) -> T {
+    // SAFETY: the macro passes a field of a static of plain numbers.
+    unsafe { core::ptr::read_volatile(field) }
+}
+
+/// The plan of each function, by the index in the cookie. Entries: set by user space.
+#[map]
+pub static FUNCTIONS: Array<Function> = Array::with_max_entries(1, 0);
+
+/// The steps of all functions. Entries: set by user space.
+#[map]
+pub static STEPS: Array<Step> = Array::with_max_entries(1, 0);
+
+/// One slot a thread. Entries and size of an entry: set by user space, which reads them through a mapping.
+#[map]
+pub static SLOTS: Array<SlotHeader> = Array::with_max_entries(1, BPF_F_MMAPABLE);
+
+/// Top of the stack of free slots: number of the slot plus 1 in the low half, a tag against reuse (ABA) in the high one.
+#[map]
+pub static FREE_SLOTS: Array<u64> = Array::with_max_entries(1, BPF_F_MMAPABLE);
+
+/// Kernel-global thread id to slot. Entries: set by user space. Not an LRU map: that would evict the quiet thread.
+#[map]
+pub static THREADS: HashMap<u32, u32> = HashMap::with_max_entries(1, 0);
+
+/// The processes that are followed, by kernel-global process id.
+#[map]
+pub static WATCHED: HashMap<u32, Watched> = HashMap::with_max_entries(8192, 0);
+
+/// The processes that die of a signal, by kernel-global process id, until user space has read their rings.
+#[map]
+pub static FAULTS: HashMap<u32, Fault> = HashMap::with_max_entries(256, 0);
+
+/// Which program is watched.
+#[map]
+pub static TARGET: Array<Target> = Array::with_max_entries(1, 0);
+
+/// What was lost, by [`Counter`].
+#[map]
+pub static COUNTERS: Array<u64> = Array::with_max_entries(Counter::COUNT, 0);
+
+/// Deaths, for user space to wake up on: an [`Event`] each.
+#[map]
+pub static EVENTS: RingBuf = RingBuf::with_byte_size(64 * 1024, 0);
+
+/// Adds one to a [`Counter`].
+#[inline(always)]
+pub fn count(counter: u32) {
+    if let Some(value) = COUNTERS.get_ptr_mut(counter) {
+        add(value, 1);
+    }
+}
+
+/// Sends an event; false if there was no room for it.
+#[inline(always)]
+pub fn send(event: &Event) -> bool {
+    EVENTS.output::<Event>(*event, 0).is_ok()
+}
+
+/// Adds to a number that several processors write. `AtomicU64::fetch_add` does not exist on this target.
+#[inline(always)]
+pub fn add(to: *mut u64, amount: u64) {
+    use core::intrinsics::{AtomicOrdering, atomic_xadd};
+    // SAFETY: a pointer from a map lookup, aligned to 8.
+    unsafe { atomic_xadd::<u64, u64, { AtomicOrdering::Relaxed }>(to, amount) };
+}
+
+/// Replaces `old` by `new`; false if something else stood there.
+#[inline(always)]
+pub fn compare_exchange(at: *mut u64, old: u64, new: u64) -> bool {
+    use core::intrinsics::{AtomicOrdering, atomic_cxchg};
+    // SAFETY: a pointer from a map lookup, aligned to 8.
+    unsafe { atomic_cxchg::<u64, { AtomicOrdering::SeqCst }, { AtomicOrdering::SeqCst }>(at, old, new).1 }
+}

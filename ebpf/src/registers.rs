@@ -1,0 +1,68 @@
+//! The registers at a probe: the part of the programs that knows the architecture.
+
+use core::ffi::c_void;
+
+use lastwords_abi::REGISTER_WORDS;
+
+/// `struct pt_regs` of x86-64, as a probe's context gives it.
+#[repr(C)]
+pub struct Registers {
+    r15: u64,
+    r14: u64,
+    r13: u64,
+    r12: u64,
+    bp: u64,
+    bx: u64,
+    r11: u64,
+    r10: u64,
+    r9: u64,
+    r8: u64,
+    ax: u64,
+    cx: u64,
+    dx: u64,
+    si: u64,
+    di: u64,
+    orig_ax: u64,
+    ip: u64,
+    cs: u64,
+    flags: u64,
+    sp: u64,
+    ss: u64,
+}
+
+impl Registers {
+    /// Bytes that a call instruction pushes.
+    pub const RETURN_ADDRESS_BYTES: u64 = 8;
+    /// Bytes of the saved registers.
+    pub const BYTES: usize = size_of::<Self>();
+
+    /// A probe's context.
+    #[inline(always)]
+    pub fn of_probe<'a>(context: *mut c_void) -> &'a Self {
+        // SAFETY: the context of a uprobe program is the saved registers.
+        unsafe { &*context.cast() }
+    }
+
+    #[inline(always)]
+    pub fn stack_pointer(&self) -> u64 {
+        self.sp
+    }
+
+    /// The two registers for integer results (psABI section 3.2.3).
+    #[inline(always)]
+    pub fn results(&self) -> [u64; 2] {
+        [self.ax, self.dx]
+    }
+
+    /// Copies those that can hold or lead to an argument, each at its place. One by one: the verifier wants constant offsets into a context.
+    #[inline(always)]
+    pub unsafe fn save(&self, to: *mut [u64; REGISTER_WORDS]) {
+        macro_rules! save {
+            ($($word:literal $name:ident)*) => {
+                // SAFETY: the caller's array, constant indexes.
+                unsafe { $( core::ptr::write_volatile(&raw mut (*to)[$word], core::ptr::read_volatile(&raw const self.$name)); )* }
+            };
+        }
+        save!(0 r15 1 r14 2 r13 3 r12 4 bp 5 bx 6 r11 7 r10 8 r9 9 r8 10 ax 11 cx 12 dx 13 si 14 di 19 sp);
+    }
+}

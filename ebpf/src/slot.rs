@@ -1,0 +1,152 @@
+//! Which slot belongs to the current thread: finding it, taking one, giving it back.
+
+use aya_ebpf::helpers::bpf_get_current_pid_tgid;
+use aya_ebpf::helpers::generated::bpf_get_ns_current_pid_tgid;
+use lastwords_abi::layout::{SLOT_FREE, SLOT_LIVE};
+use lastwords_abi::{Counter, NO_SLOT, SlotHeader};
+
+use crate::maps::{FREE_SLOTS, SLOTS, THREADS, WATCHED, compare_exchange, config, count};
+
+/// How often a change of the stack of free slots is tried: each failure means that another processor made progress.
+const TRIES: u32 = 64;
+
+/// The ids of the current thread, as the kernel counts them from the root namespace.
+#[derive(Clone, Copy)]
+pub struct Ids {
+    pub pid: u32,
+    pub tid: u32,
+}
+
+impl Ids {
+    #[inline(always)]
+    pub fn current() -> Self {
+        let both = bpf_get_current_pid_tgid();
+        Self { pid: (both >> 32) as u32, tid: both as u32 }
+    }
+
+    /// The same as lastwords' pid namespace sees them; 0 in a namespace that is not its own.
+    #[inline(always)]
+    pub fn in_namespace() -> Self {
+        let mut ids = aya_ebpf::bindings::bpf_pidns_info { pid: 0, tgid: 0 };
+        // SAFETY: the helper writes 8 bytes to a local of 8 bytes.
+        let failed = unsafe {
+            bpf_get_ns_current_pid_tgid(config!(namespace_device), config!(namespace_inode), &raw mut ids, 8)
+        };
+        if failed != 0 { Self { pid: 0, tid: 0 } } else { Self { pid: ids.tgid, tid: ids.pid } }
+    }
+}
+
+/// The slot of the current thread in a probe: taken at its first call. `None` where it has none; that is counted.
+#[inline(always)]
+pub fn for_call() -> Option<*mut SlotHeader> {
+    let ids = Ids::current();
+    // SAFETY: the value is copied at once.
+    if let Some(&slot) = unsafe { THREADS.get(ids.tid) } {
+        if slot == NO_SLOT {
+            count(Counter::CALLS_WITHOUT_SLOT);
+            return None;
+        }
+        return SLOTS.get_ptr_mut(slot);
+    }
+    // SAFETY: a plain number in a map value.
+    match unsafe { WATCHED.get(ids.pid) } {
+        Some(watched) if watched.executes_target == 1 => take(ids),
+        _ => {
+            count(Counter::CALLS_OF_OTHERS);
+            None
+        }
+    }
+}
+
+/// The slot of the current thread, if it has one: a return without it belongs to a call that was not recorded.
+#[inline(always)]
+pub fn existing() -> Option<*mut SlotHeader> {
+    // SAFETY: the value is copied at once.
+    match unsafe { THREADS.get(Ids::current().tid) } {
+        Some(&slot) if slot != NO_SLOT => SLOTS.get_ptr_mut(slot),
+        _ => None,
+    }
+}
+
+/// The slot of the current thread when it dies.
+#[inline(always)]
+pub fn for_death(ids: Ids) -> Option<*mut SlotHeader> {
+    // SAFETY: the value is copied at once.
+    match unsafe { THREADS.get(ids.tid) } {
+        Some(&NO_SLOT) => None,
+        Some(&slot) => SLOTS.get_ptr_mut(slot),
+        None => take(ids),
+    }
+}
+
+/// Takes a free slot for the current thread.
+#[inline(always)]
+fn take(ids: Ids) -> Option<*mut SlotHeader> {
+    let Some((slot, header)) = pop_free() else {
+        count(Counter::THREADS_WITHOUT_SLOT);
+        count(Counter::CALLS_WITHOUT_SLOT);
+        let _ = THREADS.insert(ids.tid, NO_SLOT, 0);
+        return None;
+    };
+    let named = Ids::in_namespace();
+    // SAFETY: the slot was free: nobody else writes to it now.
+    unsafe {
+        (*header).state = SLOT_LIVE;
+        (*header).pid = ids.pid;
+        (*header).tid = ids.tid;
+        (*header).ns_pid = named.pid;
+        (*header).ns_tid = named.tid;
+        (*header).calls = 0;
+        (*header).head = 0;
+        (*header).death.at_ns = 0;
+    }
+    if THREADS.insert(ids.tid, slot, 0).is_err() {
+        release(slot);
+        count(Counter::CALLS_WITHOUT_SLOT);
+        return None;
+    }
+    Some(header)
+}
+
+/// Gives a slot back.
+#[inline(always)]
+pub fn release(slot: u32) {
+    let (Some(header), Some(top)) = (SLOTS.get_ptr_mut(slot), FREE_SLOTS.get_ptr_mut(0)) else { return };
+    // SAFETY: its thread has ended or never had it: nobody else writes to it.
+    unsafe { (*header).state = SLOT_FREE };
+    for _ in 0..TRIES {
+        // SAFETY: pointers from map lookups.
+        let old = unsafe {
+            let old = core::ptr::read_volatile(top);
+            (*header).next_free = old as u32;
+            old
+        };
+        if compare_exchange(top, old, next_tag(old) | u64::from(slot + 1)) {
+            return;
+        }
+    }
+}
+
+/// Takes the top of the stack of free slots.
+#[inline(always)]
+fn pop_free() -> Option<(u32, *mut SlotHeader)> {
+    let top = FREE_SLOTS.get_ptr_mut(0)?;
+    for _ in 0..TRIES {
+        // SAFETY: a pointer from a map lookup.
+        let old = unsafe { core::ptr::read_volatile(top) };
+        let slot = (old as u32).checked_sub(1)?;
+        let header = SLOTS.get_ptr_mut(slot)?;
+        // SAFETY: a pointer from a map lookup; should another processor take the slot meanwhile, the tag has changed.
+        let next = unsafe { core::ptr::read_volatile(&raw const (*header).next_free) };
+        if compare_exchange(top, old, next_tag(old) | u64::from(next)) {
+            return Some((slot, header));
+        }
+    }
+    None
+}
+
+/// The tag after that of `top`, in place.
+#[inline(always)]
+fn next_tag(top: u64) -> u64 {
+    ((top >> 32) + 1) << 32
+}

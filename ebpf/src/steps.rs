@@ -1,0 +1,254 @@
+//! The interpreter of capture plans.
+//!
+//! Every bound is given to the verifier twice: where to write (the cursor) and how much. See `MAX_OUTPUT_BYTES` for why the two
+//! need not be related.
+
+use core::ffi::c_void;
+
+use aya_ebpf::helpers::generated::{bpf_copy_from_user, bpf_loop, bpf_probe_read_user, bpf_probe_read_user_str};
+use lastwords_abi::layout::ring_offset;
+use lastwords_abi::record::RECORD_BYTES;
+use lastwords_abi::step::{
+    COUNTED, FAULT, FOLLOW, MEMORY, NULL, OUTCOME_BYTES, PARTIAL, READ, REGISTER, STRING, TRUNCATED,
+};
+use lastwords_abi::{Function, MAX_COPY_BYTES, MAX_STEPS, Outcome, REGISTER_WORDS, SlotHeader, Step, align8};
+
+use crate::maps::{STEPS, config};
+
+const PAGE_BYTES: u64 = 4096;
+
+/// Where the interpreter is. All 64-bit: that is what the verifier follows through the stack.
+struct Interpreter {
+    header: *mut SlotHeader,
+    /// Where the record's data begin in the slot.
+    data: u64,
+    /// Bytes of data so far.
+    cursor: u64,
+    first_step: u64,
+}
+
+/// Runs the steps of a function; the output lands behind the record at `in_ring`. Returns its bytes.
+#[inline(always)]
+pub unsafe fn run(header: *mut SlotHeader, in_ring: u32, function: &Function) -> u32 {
+    let ring = ring_offset(config!(index_entries), config!(open_sets));
+    let mut state = Interpreter {
+        header,
+        data: u64::from(ring) + u64::from(in_ring) + u64::from(RECORD_BYTES),
+        cursor: 0,
+        first_step: u64::from(function.first_step),
+    };
+    let steps = function.step_count.min(MAX_STEPS);
+    // SAFETY: the callback gets `state`, which outlives the loop.
+    unsafe { bpf_loop(steps, step as *mut c_void, (&raw mut state).cast(), 0) };
+    (state.cursor as u32).min(config!(data_bytes))
+}
+
+/// One step; 1 ends the loop.
+unsafe extern "C" fn step(number: u32, state: *mut c_void) -> i64 {
+    let state = state.cast::<Interpreter>();
+    // SAFETY: `run` passed its state.
+    let (header, data, cursor, first) =
+        unsafe { ((*state).header, (*state).data, (*state).cursor, (*state).first_step) };
+    if cursor > u64::from(config!(data_bytes)) {
+        return 1;
+    }
+    let Some(step) = STEPS.get(first as u32 + number) else { return 1 };
+    // SAFETY: `data` plus the largest cursor and output lie in the slot, see `slot_bytes`.
+    let to = unsafe { header.byte_add(data as usize + cursor as usize).cast::<u8>() };
+    let output = Output { header, data, to };
+    let written = match step.op {
+        REGISTER => output.register(step),
+        MEMORY => output.fixed(step, register(header, step.register)),
+        FOLLOW => output.fixed(step, captured(header, data, step.base)),
+        STRING => output.string(step),
+        COUNTED => output.counted(step),
+        _ => return 1,
+    };
+    // SAFETY: as above.
+    unsafe { (*state).cursor = cursor + u64::from(written) };
+    0
+}
+
+/// Where a step writes.
+struct Output {
+    header: *mut SlotHeader,
+    data: u64,
+    to: *mut u8,
+}
+
+impl Output {
+    #[inline(always)]
+    fn register(&self, step: &Step) -> u32 {
+        // SAFETY: 8 of the `MAX_OUTPUT_BYTES` that follow `to`.
+        unsafe { *self.to.cast() = register(self.header, step.register) };
+        8
+    }
+
+    /// Memory of a size that the plan knows.
+    #[inline(always)]
+    fn fixed(&self, step: &Step, base: u64) -> u32 {
+        let size = u32::from(step.size).min(MAX_COPY_BYTES);
+        let null = step.op == FOLLOW && base == 0;
+        let (status, length) = if null { (NULL, 0) } else { self.copy(size, address(base, step)) };
+        self.outcome(status, length);
+        OUTCOME_BYTES + align8(size)
+    }
+
+    /// A NUL-terminated string.
+    #[inline(always)]
+    fn string(&self, step: &Step) -> u32 {
+        let limit = u32::from(step.size).min(MAX_COPY_BYTES);
+        let base = captured(self.header, self.data, step.base);
+        let (status, length) = if base == 0 { (NULL, 0) } else { self.copy_string(limit, address(base, step)) };
+        self.outcome(status, length);
+        OUTCOME_BYTES + align8(length.min(MAX_COPY_BYTES))
+    }
+
+    /// Elements whose number was captured before.
+    #[inline(always)]
+    fn counted(&self, step: &Step) -> u32 {
+        let limit = u32::from(step.size).min(MAX_COPY_BYTES);
+        let base = captured(self.header, self.data, step.base);
+        let count = captured(self.header, self.data, step.count) & mask_of(step.count_size);
+        // No element is smaller than a byte: more than the limit is too much whatever its size.
+        let wanted = count.min(u64::from(MAX_COPY_BYTES) + 1) * u64::from(step.element);
+        let size = wanted.min(u64::from(limit)) as u32;
+        let (status, length) = if size == 0 {
+            (READ, 0)
+        } else if base == 0 {
+            (NULL, 0)
+        } else {
+            self.copy(size, address(base, step))
+        };
+        let cut = status == READ && wanted > u64::from(size);
+        self.outcome(if cut { TRUNCATED } else { status }, length);
+        OUTCOME_BYTES + align8(length.min(MAX_COPY_BYTES))
+    }
+
+    /// Copies `size` bytes. Where that faults, with page faults allowed; where that fails too, what lies before the next page.
+    #[inline(always)]
+    fn copy(&self, size: u32, from: u64) -> (u16, u32) {
+        let to = self.bytes();
+        let size = bounded(size);
+        // SAFETY: `size` bytes follow `to`, see `MAX_OUTPUT_BYTES`; the helpers check the user address.
+        unsafe {
+            if bpf_probe_read_user(to, size, from as *const c_void) == 0
+                || bpf_copy_from_user(to, size, from as *const c_void) == 0
+            {
+                return (READ, size);
+            }
+            let before_next_page = (PAGE_BYTES - (from & (PAGE_BYTES - 1))) as u32;
+            if before_next_page < size {
+                let part = bounded(before_next_page);
+                if bpf_copy_from_user(to, part, from as *const c_void) == 0 {
+                    return (PARTIAL, part);
+                }
+            }
+        }
+        (FAULT, 0)
+    }
+
+    /// Copies a string: first without page faults, then after touching its first page, then after touching its second.
+    #[inline(always)]
+    fn copy_string(&self, limit: u32, from: u64) -> (u16, u32) {
+        if let Some(done) = self.read_string(limit, from) {
+            return done;
+        }
+        if !self.touch(from) {
+            return (FAULT, 0);
+        }
+        if let Some(done) = self.read_string(limit, from) {
+            return done;
+        }
+        let before_next_page = PAGE_BYTES - (from & (PAGE_BYTES - 1));
+        if before_next_page <= u64::from(limit) {
+            if self.touch(from + before_next_page) {
+                if let Some(done) = self.read_string(limit, from) {
+                    return done;
+                }
+            }
+            let (status, length) = self.copy(before_next_page as u32, from);
+            return if status == READ { (PARTIAL, length) } else { (FAULT, 0) };
+        }
+        (FAULT, 0)
+    }
+
+    /// One try without page faults. Two bytes more than the limit are asked for, so that a string of just that length differs from
+    /// a longer one.
+    #[inline(always)]
+    fn read_string(&self, limit: u32, from: u64) -> Option<(u16, u32)> {
+        let room = bounded(limit) + 2;
+        // SAFETY: `room` bytes follow `to`, see `MAX_OUTPUT_BYTES`.
+        let read = unsafe { bpf_probe_read_user_str(self.bytes(), room, from as *const c_void) };
+        if read <= 0 {
+            return None;
+        }
+        let length = read as u32 - 1;
+        Some(if length > limit { (TRUNCATED, limit) } else { (READ, length) })
+    }
+
+    /// Faults the page in; false if there is nothing to read.
+    #[inline(always)]
+    fn touch(&self, address: u64) -> bool {
+        // SAFETY: one byte follows `to`.
+        unsafe { bpf_copy_from_user(self.bytes(), 1, address as *const c_void) == 0 }
+    }
+
+    /// Behind the outcome.
+    #[inline(always)]
+    fn bytes(&self) -> *mut c_void {
+        // SAFETY: in the slot, see `MAX_OUTPUT_BYTES`.
+        unsafe { self.to.add(OUTCOME_BYTES as usize).cast() }
+    }
+
+    #[inline(always)]
+    fn outcome(&self, status: u16, length: u32) {
+        // SAFETY: 8 of the bytes that follow `to`, aligned to 8 as every output is.
+        unsafe { *self.to.cast() = Outcome { status, reserved: 0, length } };
+    }
+}
+
+/// `size`, bounded by `MAX_COPY_BYTES` where the verifier can see it. The compiler often knows that it is small enough and would drop
+/// the check; Linux 6.1 cannot follow its reasons, so they are hidden from it.
+#[inline(always)]
+fn bounded(mut size: u32) -> u32 {
+    // SAFETY: no instruction at all.
+    unsafe { core::arch::asm!("/* {0} */", inout(reg) size, options(pure, nomem, nostack, preserves_flags)) };
+    if size > MAX_COPY_BYTES { MAX_COPY_BYTES } else { size }
+}
+
+/// A saved register; 0 for one that does not exist.
+#[inline(always)]
+fn register(header: *mut SlotHeader, word: u8) -> u64 {
+    if usize::from(word) >= REGISTER_WORDS {
+        return 0;
+    }
+    // SAFETY: checked above.
+    unsafe { (*header).registers[usize::from(word)] }
+}
+
+/// What was captured at this offset, as an integer of up to eight bytes that is aligned to its size: plans promise that.
+#[inline(always)]
+fn captured(header: *mut SlotHeader, data: u64, offset: u16) -> u64 {
+    let offset = u32::from(offset).min(config!(data_bytes));
+    let (word, byte) = (offset & !7, offset & 7);
+    // SAFETY: in the slot: `data` is in the ring, and the slack has room for the largest record.
+    let value: u64 = unsafe { *header.byte_add(data as usize + word as usize).cast() };
+    value >> (byte * 8)
+}
+
+#[inline(always)]
+fn address(base: u64, step: &Step) -> u64 {
+    base.wrapping_add_signed(i64::from(step.offset))
+}
+
+/// The bits of an integer of `bytes` bytes.
+#[inline(always)]
+fn mask_of(bytes: u16) -> u64 {
+    match bytes {
+        1 => 0xff,
+        2 => 0xffff,
+        4 => 0xffff_ffff,
+        _ => u64::MAX,
+    }
+}

@@ -1,0 +1,188 @@
+//! The first instructions of a function, executed on symbols instead of numbers: each byte knows where it was at the entry.
+//!
+//! An unoptimized function keeps its parameters in its frame, and its debug info says only that. At the entry the frame is not
+//! filled yet. The prologue's stores prove which register each parameter came in:
+//!
+//! ```text
+//! DW_AT_location: DW_OP_fbreg -28       mov %edx, %eax       bytes of rax are now bytes 0.. of rdx at the entry
+//!                                       mov %al, -12(%rbp)   so CFA-28 gets byte 0 of rdx at the entry
+//! ```
+
+use std::collections::BTreeMap;
+
+/// Where a byte was when the function was entered.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Origin {
+    /// In an integer register.
+    Register {
+        /// Its DWARF number.
+        register: u16,
+        /// Which byte of it, from the lowest.
+        byte: u8,
+    },
+    /// In a vector register with this DWARF number.
+    Vector(u16),
+    /// In memory at CFA + this: an argument on the stack.
+    Memory(i64),
+    /// It is a constant, or was computed: not known.
+    Unknown,
+}
+
+/// A byte.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Byte {
+    /// Where it was.
+    pub origin: Origin,
+    /// All bits but the lowest were cleared since. A C `bool` is 0 or 1 anyway (psABI section 3.1.2): for it, nothing has changed.
+    pub low_bit_only: bool,
+}
+
+impl Byte {
+    /// A byte of which nothing is known.
+    pub const UNKNOWN: Self = Self::from(Origin::Unknown);
+
+    /// The byte that was there.
+    #[must_use]
+    pub const fn from(origin: Origin) -> Self {
+        Self { origin, low_bit_only: false }
+    }
+}
+
+/// What an address in the frame counts from.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Base {
+    /// The canonical frame address: the stack pointer before the call instruction.
+    Cfa,
+    /// A stack pointer that was rounded down: below the CFA, but not known how far. Each rounding makes a new one.
+    Aligned(u8),
+}
+
+/// An address in the frame.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Address {
+    /// Counted from here.
+    pub base: Base,
+    /// In bytes.
+    pub offset: i64,
+}
+
+impl Address {
+    /// CFA + `offset`.
+    #[must_use]
+    pub const fn cfa(offset: i64) -> Self {
+        Self { base: Base::Cfa, offset }
+    }
+
+    /// This address + `distance`, in the arithmetic of the processor.
+    #[must_use]
+    pub const fn plus(self, distance: i64) -> Self {
+        Self { base: self.base, offset: self.offset.wrapping_add(distance) }
+    }
+}
+
+/// Bytes of a general register.
+pub const WORD_BYTES: usize = 8;
+
+/// What a general register holds.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Value {
+    /// An address in the frame.
+    Address(Address),
+    /// Something else, byte by byte from the lowest.
+    Bytes([Byte; WORD_BYTES]),
+}
+
+impl Value {
+    /// A value of which nothing is known.
+    pub const UNKNOWN: Self = Self::Bytes([Byte::UNKNOWN; WORD_BYTES]);
+
+    /// What the register with this DWARF number held at the entry.
+    #[must_use]
+    pub fn at_entry(register: u16) -> Self {
+        Self::Bytes(std::array::from_fn(|byte| Byte::from(Origin::Register { register, byte: byte as u8 })))
+    }
+
+    /// Its bytes; those of an address are not known.
+    #[must_use]
+    pub fn bytes(self) -> [Byte; WORD_BYTES] {
+        match self {
+            Self::Address(_) => [Byte::UNKNOWN; WORD_BYTES],
+            Self::Bytes(bytes) => bytes,
+        }
+    }
+}
+
+/// The stack around the frame.
+#[derive(Clone, Debug, Default)]
+pub struct Frame {
+    now: BTreeMap<Address, Byte>,
+    first: BTreeMap<Address, Byte>,
+    /// Something was written that may have been anywhere.
+    forgotten: bool,
+}
+
+impl Frame {
+    /// Writes bytes.
+    pub fn store(&mut self, to: Address, bytes: &[Byte]) {
+        for (distance, &byte) in bytes.iter().enumerate() {
+            let at = to.plus(distance as i64);
+            self.now.insert(at, byte);
+            self.first.entry(at).or_insert(byte);
+        }
+    }
+
+    /// Reads a byte. What nobody wrote is an argument if it lies at or above the CFA (psABI section 3.2.2), and garbage below.
+    #[must_use]
+    pub fn load(&self, from: Address) -> Byte {
+        match self.now.get(&from) {
+            _ if self.forgotten => Byte::UNKNOWN,
+            Some(&byte) => byte,
+            None if from.base == Base::Cfa && from.offset >= 0 => Byte::from(Origin::Memory(from.offset)),
+            None => Byte::UNKNOWN,
+        }
+    }
+
+    /// Something was written to an unknown place: what is loaded from now on is not known.
+    pub fn forget(&mut self) {
+        self.forgotten = true;
+    }
+}
+
+/// What the entry block has shown: the instructions from the entry on that every call executes once and in this order.
+#[derive(Clone, Debug)]
+pub struct EntryBlock {
+    /// Bytes of a marker at the very entry that does nothing (`endbr64`) and is expensive to probe.
+    pub marker_bytes: u64,
+    /// The stack pointer behind the prologue, where it is certain.
+    pub stack_pointer: Option<Address>,
+    /// The stack.
+    pub frame: Frame,
+    /// What each register was set to first, by DWARF number.
+    pub first_values: BTreeMap<u16, Value>,
+}
+
+impl EntryBlock {
+    /// What was stored at `address` first: the parameter that lives there.
+    #[must_use]
+    pub fn first_stored(&self, address: Address) -> Option<Byte> {
+        self.frame.first.get(&address).copied()
+    }
+
+    /// What a register was set to first, if that is an address in the frame: it is a frame pointer.
+    #[must_use]
+    pub fn frame_pointer(&self, register: u16) -> Option<Address> {
+        match self.first_values.get(&register) {
+            Some(Value::Address(address)) => Some(*address),
+            _ => None,
+        }
+    }
+
+    /// Whether a byte that was in `register` at the entry was stored anywhere below the CFA.
+    #[must_use]
+    pub fn has_stored_in_frame(&self, register: u16) -> bool {
+        self.frame.first.iter().any(|(at, byte)| {
+            (at.base != Base::Cfa || at.offset < 0)
+                && matches!(byte.origin, Origin::Register { register: from, .. } if from == register)
+        })
+    }
+}

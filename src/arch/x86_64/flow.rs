@@ -1,0 +1,191 @@
+//! Reads all code of a function once: where it is left, and where its branches lead.
+
+use std::collections::BTreeSet;
+
+use iced_x86::{FlowControl, Instruction, Mnemonic, OpKind, Register};
+
+use super::decode::{bytes_at, decoder, general, is_probeable};
+use super::{RBP, RSP};
+use crate::address::Svma;
+use crate::arch::code::Code;
+use crate::arch::{CodeExit, CodeExits, InspectError};
+
+/// The flow of control in a function.
+#[derive(Debug, Default)]
+pub struct Flow {
+    /// Where it is left.
+    pub exits: CodeExits,
+    /// Why `exits` is not known, and `branch_targets` not whole.
+    pub error: Option<InspectError>,
+    /// Where its own branches lead.
+    pub branch_targets: BTreeSet<u64>,
+    /// Bytes of frame that the epilogues release, return address not counted; without those that restore a frame pointer's value.
+    pub released_bytes: BTreeSet<i64>,
+}
+
+/// Reads the code of a function, from the first byte of each range to the last.
+pub fn scan(code: &Code<'_>) -> Flow {
+    let mut scan = Scan { code, flow: Flow::default(), block: Block::default(), starts: Vec::new() };
+    for range in code.ranges() {
+        let mut decoder = decoder(range);
+        let mut instruction = Instruction::default();
+        scan.block = Block::default();
+        while decoder.can_decode() {
+            decoder.decode_out(&mut instruction);
+            if instruction.is_invalid() {
+                scan.flow.error = Some(InspectError::Undecodable(Svma(instruction.ip())));
+                return scan.flow;
+            }
+            scan.starts.push(instruction.ip());
+            scan.read(&instruction);
+        }
+    }
+    // Data between instructions decodes as instructions too. A probe there would change it, so trust nothing.
+    scan.starts.sort_unstable();
+    let broken = scan.flow.branch_targets.iter().find(|target| scan.starts.binary_search(target).is_err());
+    scan.flow.error = broken.map(|&target| InspectError::BrokenBranch(Svma(target)));
+    scan.flow
+}
+
+struct Scan<'a> {
+    code: &'a Code<'a>,
+    flow: Flow,
+    block: Block,
+    /// Where instructions begin.
+    starts: Vec<u64>,
+}
+
+/// What the instructions since the last branch or call have shown.
+#[derive(Debug, Default)]
+struct Block {
+    /// Bytes of stack released and not taken again.
+    released: i64,
+    /// The stack pointer was set from another register, so that `released` is not all.
+    restored: bool,
+    /// A register was given back to the caller: this is an epilogue.
+    gives_back: bool,
+    /// An entry of a table of offsets was added to the table's address: this is a `switch`.
+    adds_offset: bool,
+    loads_indexed: bool,
+}
+
+impl Scan<'_> {
+    fn read(&mut self, instruction: &Instruction) {
+        match instruction.flow_control() {
+            FlowControl::Next => self.block.read(instruction),
+            FlowControl::Return => {
+                if !self.block.restored {
+                    self.flow.released_bytes.insert(self.block.released);
+                }
+                self.leave(instruction, false);
+                self.block = Block::default();
+            }
+            FlowControl::UnconditionalBranch => {
+                if !self.stays(instruction) {
+                    self.leave(instruction, true);
+                }
+                self.block = Block::default();
+            }
+            FlowControl::ConditionalBranch | FlowControl::XbeginXabortXend => {
+                // A probe there would fire as well when the jump is not taken.
+                if instruction.op0_kind() == OpKind::NearBranch64 && !self.stays(instruction) {
+                    self.maybe_leaves(instruction);
+                }
+                self.block = Block::default();
+            }
+            FlowControl::IndirectBranch => {
+                if is_pointer_of_linker(instruction) || self.block.gives_back {
+                    self.leave(instruction, true);
+                } else if !self.block.is_switch(instruction) {
+                    self.maybe_leaves(instruction);
+                }
+                self.block = Block::default();
+            }
+            _ => self.block = Block::default(),
+        }
+    }
+
+    /// Notes where a direct branch leads; `false` if that is out of the function.
+    fn stays(&mut self, instruction: &Instruction) -> bool {
+        if instruction.op0_kind() != OpKind::NearBranch64 {
+            return false;
+        }
+        let target = instruction.near_branch_target();
+        let stays = self.code.contains(Svma(target));
+        if stays {
+            self.flow.branch_targets.insert(target);
+        }
+        stays
+    }
+
+    fn leave(&mut self, instruction: &Instruction, tail_jump: bool) {
+        let address = Svma(instruction.ip());
+        if is_probeable(bytes_at(self.code, address)) {
+            self.flow.exits.certain.push(CodeExit { address, tail_jump });
+        } else {
+            self.maybe_leaves(instruction);
+        }
+    }
+
+    fn maybe_leaves(&mut self, instruction: &Instruction) {
+        self.flow.exits.uncertain.get_or_insert(Svma(instruction.ip()));
+    }
+}
+
+impl Block {
+    fn read(&mut self, instruction: &Instruction) {
+        match instruction.mnemonic() {
+            Mnemonic::Pop => {
+                self.released = self.released.saturating_add(8);
+                let register =
+                    (instruction.op0_kind() == OpKind::Register).then(|| general(instruction.op0_register()));
+                self.gives_back |= matches!(register.flatten(), Some(3 | RBP | 12..=15));
+            }
+            Mnemonic::Leave => {
+                self.restored = true;
+                self.gives_back = true;
+            }
+            Mnemonic::Push => *self = Self::default(),
+            mnemonic if sets_stack_pointer(instruction) => match (mnemonic, instruction.try_immediate(1)) {
+                (Mnemonic::Add, Ok(bytes)) => self.release(bytes as i64),
+                // `sub $-128, %rsp` is shorter than `add $128, %rsp`.
+                (Mnemonic::Sub, Ok(bytes)) => self.release((bytes as i64).wrapping_neg()),
+                _ => self.restored = true,
+            },
+            Mnemonic::Movsxd => self.loads_indexed |= reads_table(instruction),
+            Mnemonic::Add => self.adds_offset |= self.loads_indexed,
+            _ => {}
+        }
+    }
+
+    fn release(&mut self, bytes: i64) {
+        match bytes {
+            1.. => self.released = self.released.saturating_add(bytes),
+            _ => *self = Self::default(),
+        }
+    }
+
+    /// Whether an indirect jump is certainly the dispatch of a `switch`. A table of addresses (`jmp *table(,%rax,8)`) may as well
+    /// be one of functions; a table of offsets is a compiler's own, and `notrack` (DS) tells that all targets are known (-fcf-protection).
+    fn is_switch(&self, jump: &Instruction) -> bool {
+        self.adds_offset || jump.segment_prefix() == Register::DS
+    }
+}
+
+fn sets_stack_pointer(instruction: &Instruction) -> bool {
+    instruction.op0_kind() == OpKind::Register
+        && general(instruction.op0_register()) == Some(RSP)
+        && !matches!(instruction.mnemonic(), Mnemonic::Cmp | Mnemonic::Test)
+}
+
+/// `movslq (%rdx,%rax,4), %rax`: an entry of a table of offsets.
+fn reads_table(instruction: &Instruction) -> bool {
+    instruction.op1_kind() == OpKind::Memory
+        && instruction.memory_index() != Register::None
+        && instruction.memory_index_scale() == 4
+}
+
+/// `jmp *symbol@GOTPCREL(%rip)`: a call of another module's function, in tail position.
+fn is_pointer_of_linker(instruction: &Instruction) -> bool {
+    instruction.op0_kind() == OpKind::Memory && instruction.memory_base() == Register::RIP
+}

@@ -1,0 +1,139 @@
+//! x86-64 with the System V ABI. "psABI" is its specification, version 1.0.
+
+mod decode;
+mod flow;
+mod machine;
+mod prologue;
+mod result;
+
+use super::code::Code;
+use super::{Architecture, InspectError, Inspection, ReturnPlace};
+use crate::address::Svma;
+use crate::dwarf::function::Language;
+use crate::dwarf::types::{TypeId, TypeTable};
+
+/// The architecture.
+#[derive(Clone, Copy, Debug)]
+pub struct X86_64;
+
+/// DWARF numbers (psABI figure 3.36).
+const RBP: u16 = 6;
+const RSP: u16 = 7;
+const FIRST_VECTOR: u16 = 17;
+
+/// DWARF number to name, and to the word of `struct pt_regs` (arch/x86/include/asm/ptrace.h): r15 comes first there.
+const GENERAL: [(&str, u8); 17] = [
+    ("rax", 10),
+    ("rdx", 12),
+    ("rcx", 11),
+    ("rbx", 5),
+    ("rsi", 13),
+    ("rdi", 14),
+    ("rbp", 4),
+    ("rsp", 19),
+    ("r8", 9),
+    ("r9", 8),
+    ("r10", 7),
+    ("r11", 6),
+    ("r12", 3),
+    ("r13", 2),
+    ("r14", 1),
+    ("r15", 0),
+    ("rip", 16),
+];
+
+/// DWARF numbers 17 to 48: `xmm0` to `xmm15`, `st0` to `st7`, `mm0` to `mm7`.
+const VECTORS: [&str; 32] = [
+    "xmm0", "xmm1", "xmm2", "xmm3", "xmm4", "xmm5", "xmm6", "xmm7", "xmm8", "xmm9", "xmm10", "xmm11", "xmm12", "xmm13",
+    "xmm14", "xmm15", "st0", "st1", "st2", "st3", "st4", "st5", "st6", "st7", "mm0", "mm1", "mm2", "mm3", "mm4", "mm5",
+    "mm6", "mm7",
+];
+
+/// DWARF numbers 67 to 82.
+const HIGH_VECTORS: [&str; 16] = [
+    "xmm16", "xmm17", "xmm18", "xmm19", "xmm20", "xmm21", "xmm22", "xmm23", "xmm24", "xmm25", "xmm26", "xmm27",
+    "xmm28", "xmm29", "xmm30", "xmm31",
+];
+const FIRST_HIGH_VECTOR: u16 = 67;
+
+const REPORT: [(&str, u8); 18] = [
+    ("rax", 10),
+    ("rbx", 5),
+    ("rcx", 11),
+    ("rdx", 12),
+    ("rsi", 13),
+    ("rdi", 14),
+    ("rbp", 4),
+    ("rsp", 19),
+    ("r8", 9),
+    ("r9", 8),
+    ("r10", 7),
+    ("r11", 6),
+    ("r12", 3),
+    ("r13", 2),
+    ("r14", 1),
+    ("r15", 0),
+    ("rip", 16),
+    ("rflags", 18),
+];
+
+impl Architecture for X86_64 {
+    fn name(&self) -> &'static str {
+        "x86_64"
+    }
+
+    fn register_name(&self, dwarf: u16) -> Option<&'static str> {
+        let index = usize::from(dwarf);
+        let vector = index.checked_sub(usize::from(FIRST_VECTOR)).and_then(|index| VECTORS.get(index));
+        let high = index.checked_sub(usize::from(FIRST_HIGH_VECTOR)).and_then(|index| HIGH_VECTORS.get(index));
+        GENERAL.get(index).map(|(name, _)| *name).or(vector.copied()).or(high.copied())
+    }
+
+    fn register_word(&self, dwarf: u16) -> Option<u8> {
+        GENERAL.get(usize::from(dwarf)).map(|(_, word)| *word)
+    }
+
+    fn argument_registers(&self) -> &'static [u16] {
+        // rdi, rsi, rdx, rcx, r8, r9: psABI section 3.2.3.
+        &[5, 4, 1, 2, 8, 9]
+    }
+
+    fn is_callee_saved(&self, dwarf: u16) -> bool {
+        // rbx, rbp, rsp, r12 to r15: psABI figure 3.4.
+        matches!(dwarf, 3 | RBP | RSP | 12..=15)
+    }
+
+    fn stack_pointer(&self) -> u16 {
+        RSP
+    }
+
+    fn report_registers(&self) -> &'static [(&'static str, u8)] {
+        &REPORT
+    }
+
+    fn program_counter_word(&self) -> u8 {
+        16
+    }
+
+    fn entry_cfa_offset(&self) -> i64 {
+        8
+    }
+
+    fn return_place(&self, ty: TypeId, language: Language, types: &TypeTable) -> Option<ReturnPlace> {
+        result::return_place(ty, language, types)
+    }
+
+    fn inspect(&self, code: &Code<'_>, cfa_offset: i64) -> Result<Inspection, InspectError> {
+        let flow = flow::scan(code);
+        let entry = prologue::run(code, cfa_offset, &flow)?;
+        let site = Svma(code.entry().0.wrapping_add(entry.marker_bytes));
+        if !decode::is_probeable(decode::bytes_at(code, site)) {
+            return Err(InspectError::NotProbeable(site));
+        }
+        let exits = match flow.error {
+            Some(error) => Err(error),
+            None => Ok(flow.exits),
+        };
+        Ok(Inspection { entry, exits })
+    }
+}

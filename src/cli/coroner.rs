@@ -1,0 +1,165 @@
+//! A death in; its report written and its page shown out. Nothing is an error here: what is missing is said.
+
+use std::io::Write as _;
+use std::time::{Duration, SystemTime};
+
+use jiff::Timestamp;
+use lastwords_abi::Counter;
+use nix::time::{ClockId, clock_gettime};
+use nix::unistd::Pid;
+
+use super::page;
+use super::run::{Output, Run};
+use crate::address::{LoadBias, Svma};
+use crate::crash::{self, Context, RegisterNames, Snapshot, Symbol, ThreadHistory};
+use crate::dwarf::{DebugInfo, DebugSections};
+use crate::plan::build::Prepared;
+use crate::probe::{Death, Recorder};
+use crate::report::{self, Report};
+use crate::{arch, render};
+
+/// Bytes that a wait status keeps for the signal.
+const SIGNAL_BITS: u32 = 0x7f;
+
+/// Examines the dead.
+pub struct Coroner<'a> {
+    run: &'a Run,
+    prepared: &'a Prepared,
+    root: Pid,
+    reports: usize,
+}
+
+impl<'a> Coroner<'a> {
+    /// For a run whose first process is `root`.
+    #[must_use]
+    pub fn new(run: &'a Run, prepared: &'a Prepared, root: Pid) -> Self {
+        Self { run, prepared, root, reports: 0 }
+    }
+
+    /// Writes the report about one death and shows its page.
+    pub fn examine(&mut self, death: &Death, recorder: &Recorder) {
+        if death.event.exit_code & SIGNAL_BITS != death.fault.signal.cast_unsigned() {
+            // Something else was faster: a SIGKILL from outside, say. That is no crash.
+            tracing::debug!(?death.event, "a process did not die of its fault");
+            return;
+        }
+        let report = self.report(death, recorder);
+        self.reports += 1;
+        let written = self.write(&report);
+        let mut page = render::text::page(&report, self.run.verbose);
+        if let Some(written) = written {
+            page.push_str(&written);
+        }
+        let _ = anstream::stderr().lock().write_all(page.as_bytes());
+    }
+
+    /// After the program's end: says what was lost and is in no report.
+    pub fn close(&self, recorder: &Recorder) {
+        let Ok(counters) = recorder.counters() else { return };
+        let lost = counters[Counter::DEATHS_LOST as usize];
+        if lost > 0 {
+            page::warn(format_args!("{lost} deaths could not be reported: too many at the same time"));
+        }
+        if self.run.verbose && self.reports == 0 {
+            page::note(format_args!("no crash, no report"));
+        }
+    }
+
+    /// Where the report was written, as a line for the page.
+    fn write(&self, report: &Report) -> Option<String> {
+        let result = match &self.run.output {
+            Output::Nowhere => return None,
+            Output::Stdout => report::print(report, &mut std::io::stdout().lock()).map(|()| None),
+            Output::File(path) => report::write_to(report, path, self.run.owner()).map(|()| Some(path.clone())),
+            Output::Directory(directory) => report::write(report, directory, self.run.owner()).map(Some),
+        };
+        match result {
+            Ok(path) => path.map(|path| format!("\nreport: {}\n", path.display())),
+            Err(error) => {
+                page::error(&error, error.hint().as_deref());
+                None
+            }
+        }
+    }
+
+    fn report(&self, death: &Death, recorder: &Recorder) -> Report {
+        let config = recorder.config();
+        let threads = death.slots.iter().filter_map(|slot| {
+            let (header, calls) = crash::ring::read_slot(slot, config, self.run.settings.calls)?;
+            Some(ThreadHistory { header, calls })
+        });
+        let snapshot = Snapshot {
+            fault: death.fault,
+            event: death.event,
+            threads: threads.collect(),
+            counters: recorder.counters().unwrap_or_default(),
+        };
+        let main = &self.prepared.binaries[0];
+        let bias = LoadBias(
+            death.event.watched.start_code.wrapping_sub(main.lowest_executable_address().unwrap_or_default().0),
+        );
+        let sections = DebugSections::load(main).unwrap_or_else(|_| DebugSections::without_debug_info(main));
+        let info = DebugInfo::parse(main, &sections);
+        let symbolize = |address: Svma| symbolize(&info, address);
+        let arch = arch::host();
+        let general: Vec<(&str, usize)> =
+            arch.report_registers().iter().map(|&(name, word)| (name, usize::from(word))).collect();
+        let context = Context {
+            tool: report::Tool {
+                version: env!("CARGO_PKG_VERSION").into(),
+                kernel: super::kernel_release(),
+                tier: recorder.attached().tier.name().into(),
+            },
+            process: self.process(death),
+            config: *config,
+            calls_kept: self.run.settings.calls,
+            string_bytes: self.run.options.limits.string_bytes,
+            probes: report::Probes {
+                attached: recorder.attached().functions as u64,
+                skipped: self.prepared.plan.skipped.iter().map(report::Skipped::from).collect(),
+            },
+            modules: vec![report::Module {
+                path: main.path().display().to_string(),
+                build_id: main.build_id().map(str::to_owned),
+                base: bias.to_avma(Svma(main.lowest_address().unwrap_or_default().0)).into(),
+                bias: report::Address(bias.0),
+            }],
+            registers: RegisterNames {
+                general: &general,
+                program_counter: arch.program_counter_word().into(),
+                stack_pointer: usize::from(arch.register_word(arch.stack_pointer()).unwrap_or_default()),
+                return_address_bytes: arch.entry_cfa_offset().cast_unsigned(),
+            },
+            bias,
+            symbolize: &symbolize,
+        };
+        crash::assemble::assemble(&snapshot, &self.prepared.plan, context)
+    }
+
+    fn process(&self, death: &Death) -> report::Process {
+        let is_root = death.event.watched.ns_pid == self.root.as_raw().cast_unsigned();
+        let here = || std::env::current_dir().ok().map(|path| path.display().to_string());
+        report::Process {
+            exe: self.prepared.binaries[0].path().display().to_string(),
+            // A descendant may have been started with others, and elsewhere.
+            args: if is_root { self.run.arguments.iter().map(|arg| arg.to_string_lossy().into()).collect() } else { vec![] },
+            cwd: if is_root { here() } else { None },
+            build_id: self.prepared.binaries[0].build_id().map(str::to_owned),
+            started_at: wall_clock(death.event.watched.started_ns).to_string(),
+            ..report::Process::default()
+        }
+    }
+}
+
+fn symbolize(info: &DebugInfo<'_>, address: Svma) -> Option<Symbol> {
+    let listed = info.function_at(address)?;
+    let line = info.source_line(address).and_then(|location| location.line);
+    Some(Symbol { name: listed.name.clone(), symbol: listed.symbol.clone(), line })
+}
+
+/// When the monotonic clock showed this.
+fn wall_clock(monotonic_ns: u64) -> Timestamp {
+    let now = clock_gettime(ClockId::CLOCK_MONOTONIC).map_or(Duration::ZERO, Duration::from);
+    let ago = now.saturating_sub(Duration::from_nanos(monotonic_ns));
+    Timestamp::try_from(SystemTime::now() - ago).unwrap_or_default()
+}

@@ -1,0 +1,172 @@
+//! `lastwords run -- PROG ARGS`: run a program; if it dies of a signal, say with which calls.
+
+use std::ffi::OsString;
+use std::io::Write as _;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use nix::unistd::{Gid, Uid};
+
+use super::error::Error;
+use super::selection::SelectionArgs;
+use super::watch::{Signals, until_end};
+use super::{coroner, page};
+use crate::launch::{Ending, Identity, Suspended, find_program};
+use crate::plan::build::{Options, Prepared, prepare};
+use crate::plan::capture::Limits;
+use crate::plan::returns::Returns;
+use crate::plan::select::Selection;
+use crate::probe::{Recorder, Settings, Tier};
+use crate::report::Owner;
+
+/// Arguments of `lastwords run`.
+#[derive(Debug, clap::Args)]
+pub struct RunArgs {
+    #[command(flatten)]
+    selection: SelectionArgs,
+    /// Calls to keep of each thread
+    #[arg(long, value_name = "N", default_value_t = 64, value_parser = clap::value_parser!(u32).range(1..=1 << 20))]
+    calls: u32,
+    /// Bytes to keep of a string
+    #[arg(long, value_name = "BYTES", default_value_t = 256, value_parser = clap::value_parser!(u32).range(1..=4096))]
+    string: u32,
+    /// Threads that can be recorded at the same time
+    #[arg(long, value_name = "N", default_value_t = 256, value_parser = clap::value_parser!(u32).range(1..=1 << 16))]
+    threads: u32,
+    /// Whether to record what calls return, and how long they take
+    #[arg(long, value_enum, default_value_t = Returns::Auto)]
+    returns: Returns,
+    /// How to place the probes (default: the best that this kernel has)
+    #[arg(long, value_enum)]
+    tier: Option<Tier>,
+    /// Directory for reports: PROG-PID-TIME.json
+    #[arg(long, value_name = "DIR", default_value = "lastwords")]
+    report_dir: PathBuf,
+    /// Write the report to this file instead; `-` is standard output
+    #[arg(long, value_name = "FILE")]
+    json: Option<PathBuf>,
+    /// Run the program as this user (default under sudo: the user who called it)
+    #[arg(long, value_name = "USER")]
+    user: Option<String>,
+    /// The program and its arguments
+    #[arg(required = true, trailing_var_arg = true, allow_hyphen_values = true, value_name = "PROG")]
+    command: Vec<OsString>,
+}
+
+/// What a run is to do, validated.
+pub struct Run {
+    /// The file to execute.
+    pub program: PathBuf,
+    /// What the program sees as its arguments, its own name first.
+    pub arguments: Vec<OsString>,
+    /// What to probe.
+    pub selection: Selection,
+    /// What to capture of it.
+    pub options: Options,
+    /// What to keep of it.
+    pub settings: Settings,
+    /// Only this tier.
+    pub tier: Option<Tier>,
+    /// Who the program runs as.
+    pub identity: Option<Identity>,
+    /// Where reports go.
+    pub output: Output,
+    /// Say more on standard error.
+    pub verbose: bool,
+}
+
+/// Where reports go.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Output {
+    /// One file each in this directory.
+    Directory(PathBuf),
+    /// This file.
+    File(PathBuf),
+    /// Standard output.
+    Stdout,
+    /// Only the page.
+    Nowhere,
+}
+
+/// Signals whose default action is a crash.
+pub const CRASHES: [i32; 7] = {
+    use nix::libc::{SIGABRT, SIGBUS, SIGFPE, SIGILL, SIGSEGV, SIGSYS, SIGTRAP};
+    [SIGSEGV, SIGBUS, SIGFPE, SIGILL, SIGABRT, SIGTRAP, SIGSYS]
+};
+
+impl Run {
+    /// Validates the arguments.
+    ///
+    /// # Errors
+    /// If there is no such program, user or selection.
+    pub fn new(args: RunArgs, verbose: bool) -> Result<Self, Error> {
+        let name = args.command.first().cloned().unwrap_or_default();
+        let output = match args.json {
+            None => Output::Directory(args.report_dir),
+            Some(path) if path == Path::new("-") => Output::Stdout,
+            Some(path) => Output::File(path),
+        };
+        Ok(Self {
+            program: find_program(&name)?,
+            arguments: args.command,
+            selection: args.selection.selection()?,
+            options: Options {
+                limits: Limits { string_bytes: args.string, ..Limits::default() },
+                returns: args.returns,
+            },
+            settings: Settings { calls: args.calls, threads: args.threads, signals: CRASHES.to_vec() },
+            tier: args.tier,
+            identity: Identity::choose(args.user.as_deref())?,
+            output,
+            verbose,
+        })
+    }
+
+    /// Who the reports belong to.
+    #[must_use]
+    pub fn owner(&self) -> Option<Owner> {
+        self.identity.as_ref().map(|identity| Owner { uid: identity.uid, gid: identity.gid })
+    }
+}
+
+/// Runs the subcommand.
+///
+/// # Errors
+/// If the program cannot be read, probed or started. What goes wrong after that is reported and changes nothing for the program.
+pub fn run(args: RunArgs, verbose: bool) -> Result<Ending, Error> {
+    execute(&Run::new(args, verbose)?)
+}
+
+/// Runs a program to its end.
+///
+/// # Errors
+/// As [`run`].
+pub fn execute(run: &Run) -> Result<Ending, Error> {
+    let prepared = prepare(&run.program, &run.selection, &run.options)?;
+    let mut recorder = Recorder::load(&prepared.plan, &run.settings)?;
+    let attached = recorder.attach(&prepared.plan, run.tier)?;
+    if run.verbose {
+        let milliseconds = attached.took.as_secs_f64() * 1e3;
+        page::note(format_args!(
+            "attached {} functions ({} probes) by {} in {milliseconds:.1} ms; {} bytes a thread",
+            attached.functions,
+            attached.sites,
+            attached.tier,
+            recorder.config().slot_bytes(),
+        ));
+        prepared.problems.iter().for_each(|problem| page::note(format_args!("{problem}")));
+    }
+    let suspended = Suspended::new(&run.program, &run.arguments, run.identity.as_ref())?;
+    recorder.watch(suspended.pid().as_raw().cast_unsigned())?;
+    let signals = Signals::take().map_err(Error::Wait)?;
+    let running = suspended.start()?;
+    let mut coroner = coroner::Coroner::new(run, &prepared, running.pid());
+    let ending = until_end(running, signals, &mut recorder, |death, recorder| coroner.examine(&death, recorder))
+        .map_err(Error::Wait)?;
+    coroner.close(&recorder);
+    let took = recorder.detach();
+    if run.verbose {
+        page::note(format_args!("detached in {:.1} ms", took.as_secs_f64() * 1e3));
+    }
+    Ok(ending)
+}

@@ -1,0 +1,167 @@
+//! All that is known of a death in; its report out.
+
+use lastwords_abi::record::ThreadState;
+use lastwords_abi::{Counter, Fault};
+
+use super::text::Text;
+use super::{Context, RawCall, RegisterNames, Snapshot, ThreadHistory, decode, explain, returned};
+use crate::address::Avma;
+use crate::dwarf::function::SourceLine;
+use crate::plan::Plan;
+use crate::report::{
+    Address, Call, Frame, Process, Recorder, Registers, Report, ReturnState, Returned, SCHEMA, Thread,
+};
+
+/// The report about the process that left this snapshot, and was watched by this plan.
+#[must_use]
+pub fn assemble(snapshot: &Snapshot, plan: &Plan, context: Context<'_>) -> Report {
+    let process = process(snapshot, &context);
+    let pc = program_counter(&snapshot.fault.thread, &context);
+    Report {
+        schema: SCHEMA.into(),
+        fault: explain::fault(&snapshot.fault, process.pid, snapshot.event.watched.started_ns, pc),
+        process,
+        threads: threads(snapshot, plan, &context),
+        recorder: recorder(snapshot, &context),
+        tool: context.tool,
+        probes: context.probes,
+        modules: context.modules,
+    }
+}
+
+fn process(snapshot: &Snapshot, context: &Context<'_>) -> Process {
+    let fault = &snapshot.fault;
+    let mut process = context.process.clone();
+    process.pid = seen_or_global(snapshot.event.watched.ns_pid, snapshot.event.pid);
+    process.uptime_ns = fault.at_ns.saturating_sub(snapshot.event.watched.started_ns);
+    process.uid.get_or_insert(fault.uid);
+    if fault.args_bytes != 0 {
+        (process.args, process.args_truncated) = arguments_of_program(fault);
+    }
+    process
+}
+
+/// The program's own arguments, each of which ends with a NUL, and whether there are more than were kept.
+fn arguments_of_program(fault: &Fault) -> (Vec<String>, bool) {
+    let bytes = &fault.args[..fault.args.len().min(fault.args_bytes as usize)];
+    let is_truncated = fault.args_bytes as usize > bytes.len();
+    let bytes = bytes.strip_suffix(b"\0").unwrap_or(bytes);
+    (bytes.split(|&byte| byte == 0).map(|argument| Text::new(argument).text).collect(), is_truncated)
+}
+
+/// An id as lastwords' own pid namespace sees it; the kernel's own where it has none there.
+fn seen_or_global(seen: u32, global: u32) -> u32 {
+    if seen == 0 { global } else { seen }
+}
+
+/// The threads, the crashed one first, then by id.
+fn threads(snapshot: &Snapshot, plan: &Plan, context: &Context<'_>) -> Vec<Thread> {
+    let mut threads: Vec<Thread> =
+        snapshot.threads.iter().map(|history| thread(history, snapshot, plan, context)).collect();
+    if !threads.iter().any(|thread| thread.crashed) {
+        threads.push(thread_without_ring(&snapshot.fault, context));
+    }
+    threads.sort_by_key(|thread| (!thread.crashed, thread.tid));
+    threads
+}
+
+fn thread(history: &ThreadHistory, snapshot: &Snapshot, plan: &Plan, context: &Context<'_>) -> Thread {
+    let header = &history.header;
+    let crashed = header.tid == snapshot.fault.tid;
+    // The fault has the state at the very signal; the slot has it too, unless the copy of it was taken too early.
+    let state = if crashed && snapshot.fault.thread.at_ns != 0 { &snapshot.fault.thread } else { &header.death };
+    let stack_pointer = register(state, context.registers.stack_pointer);
+    let left = returned::left_frames(&history.calls, stack_pointer, context.registers.return_address_bytes);
+    let started_ns = snapshot.event.watched.started_ns;
+    let calls = history.calls.iter().zip(left).map(|(raw, is_left)| call(raw, plan, started_ns, is_left)).collect();
+    Thread {
+        calls,
+        calls_total: Some(header.calls),
+        calls_overwritten: header.calls.saturating_sub(history.calls.len() as u64),
+        ..thread_in_state(seen_or_global(header.ns_tid, header.tid), crashed, state, context)
+    }
+}
+
+/// The crashed thread, if it has found no free slot: its calls were not recorded.
+fn thread_without_ring(fault: &Fault, context: &Context<'_>) -> Thread {
+    thread_in_state(seen_or_global(fault.ns_tid, fault.tid), true, &fault.thread, context)
+}
+
+/// A thread without its calls.
+fn thread_in_state(tid: u32, crashed: bool, state: &ThreadState, context: &Context<'_>) -> Thread {
+    let is_known = state.at_ns != 0;
+    Thread {
+        tid,
+        name: is_known.then(|| Text::until_nul(&state.comm).text),
+        crashed,
+        registers: registers(state, &context.registers),
+        frames: program_counter(state, context).map(|pc| frame(pc, context)).into_iter().collect(),
+        ..Thread::default()
+    }
+}
+
+/// A word of the saved registers, if there are any.
+fn register(state: &ThreadState, word: usize) -> Option<u64> {
+    (state.at_ns != 0).then(|| state.registers.get(word).copied())?
+}
+
+fn registers(state: &ThreadState, names: &RegisterNames<'_>) -> Registers {
+    let named =
+        names.general.iter().filter_map(|(name, word)| Some(((*name).into(), Address(register(state, *word)?))));
+    Registers(named.collect())
+}
+
+fn program_counter(state: &ThreadState, context: &Context<'_>) -> Option<Address> {
+    register(state, context.registers.program_counter).map(Address)
+}
+
+/// The innermost frame, whose instruction is this one.
+fn frame(pc: Address, context: &Context<'_>) -> Frame {
+    let symbol = (context.symbolize)(context.bias.to_svma(Avma(pc.0)));
+    let (file, line) = file_and_line(symbol.as_ref().and_then(|symbol| symbol.line.as_ref()));
+    let (function, symbol) = symbol.map(|symbol| (symbol.name, symbol.symbol)).unzip();
+    Frame { address: pc, function, symbol, file, line }
+}
+
+fn file_and_line(place: Option<&SourceLine>) -> (Option<String>, Option<u32>) {
+    place.map(|place| (place.file.to_string_lossy().into_owned(), place.line)).unzip()
+}
+
+fn call(raw: &RawCall, plan: &Plan, started_ns: u64, is_left: bool) -> Call {
+    let record = &raw.record;
+    let at_ns = record.entered_ns.saturating_sub(started_ns);
+    let Some(function) = plan.functions.get(record.function as usize) else {
+        let reason = Some(format!("its record is damaged: there is no function {}", record.function));
+        let returned = Some(Returned { state: ReturnState::Unknown, reason: reason.clone(), ..Returned::default() });
+        return Call { n: record.sequence, at_ns, returned, reason, ..Call::default() };
+    };
+    let (file, line) = file_and_line(function.declared.as_ref());
+    Call {
+        n: record.sequence,
+        function: function.name.clone(),
+        symbol: function.symbol.clone(),
+        file,
+        line,
+        at_ns,
+        args: decode::arguments(function, &plan.types, &raw.data),
+        returned: returned::returned(record, function, &plan.types, is_left),
+        reason: None,
+    }
+}
+
+fn recorder(snapshot: &Snapshot, context: &Context<'_>) -> Recorder {
+    let count = |counter: u32| snapshot.counters[counter as usize];
+    Recorder {
+        calls_kept: context.calls_kept,
+        string_bytes: context.string_bytes,
+        threads_max: context.config.slots,
+        ring_bytes: context.config.ring_bytes,
+        threads_without_ring: count(Counter::THREADS_WITHOUT_SLOT),
+        calls_without_ring: count(Counter::CALLS_WITHOUT_SLOT),
+        calls_of_other_processes: count(Counter::CALLS_OF_OTHERS),
+        processes_not_watched: count(Counter::PROCESSES_NOT_WATCHED),
+        deaths_lost: count(Counter::DEATHS_LOST),
+        handled_faults: count(Counter::HANDLED_FAULTS),
+        deaths_of_other_files: count(Counter::DEATHS_OF_OTHER_FILES),
+    }
+}

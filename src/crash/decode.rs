@@ -1,0 +1,211 @@
+//! The captured bytes of a call and its plan in; typed values out.
+//!
+//! A value is never made up: where some of its bytes are missing, it has the state and the reason of the gap.
+
+use std::cell::Cell;
+
+use serde_json::{Map, Value as Json};
+
+use super::pieces::{Bytes, Gap, Output, split};
+use super::text::{Text, hex};
+use super::{follow, scalar};
+use crate::dwarf::types::{Aggregate, Type, TypeId, TypeKind, TypeTable};
+use crate::plan::{ArgumentPlan, Follow, FunctionPlan};
+use crate::report::{State, Value};
+
+/// Values within values within values: damaged debug info may have types that contain themselves.
+const MAX_DEPTH: u32 = 32;
+/// Parts of one value, for the same reason.
+const MAX_PARTS: u32 = 10_000;
+/// Elements of an array that are shown.
+const MAX_ELEMENTS: u64 = 1_024;
+
+/// The arguments of a call, whose record holds `data`.
+#[must_use]
+pub fn arguments(plan: &FunctionPlan, types: &TypeTable, data: &[u8]) -> Vec<Value> {
+    let outputs = split(&plan.steps, data);
+    plan.arguments.iter().map(|argument| self::argument(argument, types, &outputs)).collect()
+}
+
+fn argument(plan: &ArgumentPlan, types: &TypeTable, outputs: &[Output<'_>]) -> Value {
+    let bytes = Bytes::assemble(&plan.pieces, outputs);
+    let decoder = Decoder { types, outputs, follows: &plan.follows, bytes: &bytes, parts: Cell::new(0) };
+    let mut value = decoder.value(plan.name.clone(), plan.ty, 0, 0);
+    if plan.guessed && value.state == State::Exact {
+        value.state = State::Guessed;
+        value.reason.get_or_insert("no debug info: what a parameter's register held".into());
+    }
+    value
+}
+
+/// A value of this type whose bytes are just these, and which points to nothing that was read.
+#[must_use]
+pub fn plain(ty: TypeId, types: &TypeTable, bytes: &Bytes) -> Value {
+    Decoder { types, outputs: &[], follows: &[], bytes, parts: Cell::new(0) }.value(None, ty, 0, 0)
+}
+
+/// All that the parts of one value have in common.
+pub struct Decoder<'a> {
+    /// Types of the plan.
+    pub types: &'a TypeTable,
+    /// What the function's steps wrote.
+    pub outputs: &'a [Output<'a>],
+    /// What the pointers in the value were followed to.
+    pub follows: &'a [Follow],
+    /// The value's own bytes.
+    pub bytes: &'a Bytes,
+    /// Parts decoded so far.
+    pub parts: Cell<u32>,
+}
+
+impl Decoder<'_> {
+    /// The value of type `ty` that begins at byte `at`.
+    pub fn value(&self, name: Option<String>, ty: TypeId, at: usize, depth: u32) -> Value {
+        let resolved = self.types.resolve(ty);
+        let value = Value { name, ty: self.types.get(ty).name.clone(), state: State::Exact, ..Value::default() };
+        if self.is_too_much(depth) {
+            return unavailable(value, "it has too many parts".into());
+        }
+        match &resolved.kind {
+            TypeKind::Aggregate(aggregate) => self.aggregate(value, resolved, aggregate, at, depth),
+            TypeKind::Array { of, counts } => self.array(value, *of, counts, at, depth),
+            _ => self.scalar(value, resolved, at),
+        }
+    }
+
+    /// Counts one more part; whether that is one too many, or too deep.
+    fn is_too_much(&self, depth: u32) -> bool {
+        self.parts.set(self.parts.get().saturating_add(1));
+        depth > MAX_DEPTH || self.parts.get() > MAX_PARTS
+    }
+
+    /// A value without parts.
+    fn scalar(&self, value: Value, ty: &Type, at: usize) -> Value {
+        let size = match (&ty.kind, ty.size) {
+            (TypeKind::Void | TypeKind::Function, _) => return unavailable(value, "its type has no values".into()),
+            (_, Some(size)) => usize::try_from(size).unwrap_or(usize::MAX),
+            (TypeKind::Pointer { .. }, None) => size_of::<u64>(),
+            (_, None) => return unavailable(value, "its size is not known".into()),
+        };
+        let bytes = match self.bytes.get(at, size) {
+            Ok(bytes) => bytes,
+            Err(gap) => return missing(value, gap),
+        };
+        match &ty.kind {
+            TypeKind::Integer { signed } => scalar::integer(value, bytes, *signed),
+            TypeKind::Bool => scalar::boolean(value, bytes),
+            TypeKind::Character { unicode: true, .. } => scalar::code_point(value, bytes),
+            TypeKind::Character { unicode: false, signed } => scalar::character(value, bytes, *signed),
+            TypeKind::Float => scalar::float(value, bytes),
+            TypeKind::Enumeration { signed, enumerators } => scalar::enumerator(value, bytes, *signed, enumerators),
+            TypeKind::Pointer { .. } => follow::pointer(self, value, bytes, at),
+            TypeKind::Unsupported(reason) => scalar::undecoded(value, bytes, reason.clone()),
+            // A chain of typedefs that does not end.
+            _ => scalar::undecoded(value, bytes, "its type is damaged".into()),
+        }
+    }
+
+    /// A struct, class or union; or a pair of pointer and length that is a text.
+    fn aggregate(&self, value: Value, ty: &Type, aggregate: &Aggregate, at: usize, depth: u32) -> Value {
+        if let Some(text) = follow::text_of_aggregate(self, &value, aggregate, at) {
+            return text;
+        }
+        let size = ty.size.and_then(|size| usize::try_from(size).ok());
+        if aggregate.has_variants {
+            let known = self.bytes.known_part(at, size.unwrap_or(0));
+            return scalar::undecoded(value, known, "which of its variants it is, is not decoded yet".into());
+        }
+        if aggregate.is_declaration || size.is_none() {
+            return unavailable(value, "its type is only declared".into());
+        }
+        let mut members = Vec::new();
+        for member in &aggregate.members {
+            let Some(offset) = usize::try_from(member.offset).ok().and_then(|offset| at.checked_add(offset)) else {
+                continue;
+            };
+            let name = (!member.name.is_empty()).then(|| member.name.clone());
+            members.push(self.value(name, member.ty, offset, depth + 1));
+            if self.parts.get() > MAX_PARTS {
+                break;
+            }
+        }
+        let object: Map<String, Json> = members
+            .iter()
+            .map(|member| (member.name.clone().unwrap_or_else(|| "(anonymous)".into()), member.value.clone()))
+            .collect();
+        with_parts(Value { value: object.into(), ..value }, members)
+    }
+
+    /// An array of one or more dimensions.
+    fn array(&self, value: Value, of: TypeId, counts: &[Option<u64>], at: usize, depth: u32) -> Value {
+        let element = self.types.resolve(of);
+        let Some((count, inner)) = counts.split_first() else { return self.value(value.name, of, at, depth + 1) };
+        let stride = inner.iter().try_fold(element.size.unwrap_or(0), |size, count| size.checked_mul((*count)?));
+        let (Some(count), Some(stride)) = (*count, stride.and_then(|stride| usize::try_from(stride).ok())) else {
+            return unavailable(value, "its length is not known".into());
+        };
+        if inner.is_empty() && stride == 1 && matches!(element.kind, TypeKind::Character { unicode: false, .. }) {
+            return self.characters(value, at, count);
+        }
+        let mut elements = Vec::new();
+        for index in 0..count.min(MAX_ELEMENTS) as usize {
+            let Some(offset) = index.checked_mul(stride).and_then(|offset| at.checked_add(offset)) else { break };
+            let row = Value { state: State::Exact, ty: element.name.clone(), ..Value::default() };
+            elements.push(match inner {
+                [] => self.value(None, of, offset, depth + 1),
+                _ if self.is_too_much(depth) => unavailable(row, "it has too many parts".into()),
+                _ => self.array(row, of, inner, offset, depth + 1),
+            });
+            if self.parts.get() > MAX_PARTS {
+                break;
+            }
+        }
+        let shown = elements.len() as u64;
+        let list: Vec<Json> = elements.iter().map(|element| element.value.clone()).collect();
+        let all_exact = elements.iter().all(|element| element.state == State::Exact);
+        let mut value = with_parts(Value { value: list.into(), ..value }, elements);
+        if all_exact {
+            value.members.clear();
+            if shown < count {
+                value.state = State::Truncated;
+                value.reason = Some(format!("only its first {shown} of {count} elements are shown"));
+            }
+        }
+        value
+    }
+
+    /// An array of C's characters: a text up to its first NUL, if it is one.
+    fn characters(&self, value: Value, at: usize, count: u64) -> Value {
+        let bytes = match self.bytes.get(at, usize::try_from(count).unwrap_or(usize::MAX)) {
+            Ok(bytes) => bytes,
+            Err(gap) => return missing(value, gap),
+        };
+        let text = Text::until_nul(bytes);
+        let end = bytes.iter().position(|&byte| byte == 0).unwrap_or(bytes.len());
+        let has_more = bytes[end..].iter().any(|&byte| byte != 0);
+        let all = has_more.then(|| hex(bytes));
+        Value { value: text.text.into(), bytes: all.or(text.bytes), length: Some(end as u64), ..value }
+    }
+}
+
+/// A value whose parts decide about its state: the first one that is not exact.
+fn with_parts(mut value: Value, parts: Vec<Value>) -> Value {
+    if let Some((index, part)) = parts.iter().enumerate().find(|(_, part)| part.state != State::Exact) {
+        value.state = part.state;
+        let name = part.name.clone().unwrap_or_else(|| format!("part {index}"));
+        value.reason = Some(format!("`{name}`: {}", part.reason.as_deref().unwrap_or("not exact")));
+    }
+    value.members = parts;
+    value
+}
+
+fn unavailable(value: Value, reason: String) -> Value {
+    Value { state: State::Unavailable, reason: Some(reason), ..value }
+}
+
+fn missing(value: Value, gap: Gap) -> Value {
+    Value { state: gap.state, reason: Some(gap.reason), ..value }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,150 @@
+//! The second half of a record in; what became of the call out.
+
+use lastwords_abi::Record;
+use lastwords_abi::record::{LEFT_BY_TAIL_CALL, RETURN_UNKNOWN, RETURNED};
+
+use super::RawCall;
+use super::decode::plain;
+use super::pieces::{Bytes, Output};
+use crate::dwarf::types::TypeTable;
+use crate::plan::{Exits, FunctionPlan, ReturnPlace, ReturnPlan};
+use crate::report::{ReturnState, Returned, State, Value};
+
+/// What became of a call; `None` if it had not returned. `is_left` says that its frame is known to be gone, see [`left_frames`].
+#[must_use]
+pub fn returned(record: &Record, plan: &FunctionPlan, types: &TypeTable, is_left: bool) -> Option<Returned> {
+    let duration_ns = record.returned_ns.checked_sub(record.entered_ns);
+    let not_known = |state, reason: &str| Returned { state, reason: Some(reason.into()), ..Returned::default() };
+    if record.flags & RETURNED != 0 {
+        let value = plan.returns.as_ref().map(|returns| Box::new(result(record, returns, plan, types)));
+        return Some(Returned { state: ReturnState::Returned, value, duration_ns, reason: None });
+    }
+    if record.flags & LEFT_BY_TAIL_CALL != 0 {
+        return Some(Returned { state: ReturnState::TailCall, duration_ns, ..Returned::default() });
+    }
+    if let Exits::Unseen(reason) = &plan.exits {
+        return Some(not_known(ReturnState::Unseen, reason));
+    }
+    if record.flags & RETURN_UNKNOWN != 0 {
+        return Some(not_known(ReturnState::Unknown, "too many calls were open at once to watch this one"));
+    }
+    is_left.then(|| {
+        let reason = "its return was not seen, but its stack frame is gone: it returned, or was left by a jump or an exception \
+                      (unless it runs on a stack of its own)";
+        not_known(ReturnState::Unknown, reason)
+    })
+}
+
+/// The result of a call that has returned.
+fn result(record: &Record, returns: &ReturnPlan, plan: &FunctionPlan, types: &TypeTable) -> Value {
+    match &returns.place {
+        ReturnPlace::Integer { size } => {
+            let registers: Vec<u8> = record.value.iter().flat_map(|word| word.to_le_bytes()).collect();
+            let size = (*size as usize).min(registers.len());
+            let bytes = Bytes::of_output(&Output { outcome: None, bytes: &registers[..size] }, size);
+            let mut value = plain(returns.ty, types, &bytes);
+            if !plan.has_debug_info && value.state == State::Exact {
+                value.state = State::Guessed;
+                value.reason = Some("no debug info: what the result's register held".into());
+            }
+            value
+        }
+        ReturnPlace::Unavailable(reason) => Value {
+            ty: types.get(returns.ty).name.clone(),
+            state: State::Unavailable,
+            reason: Some(reason.clone()),
+            ..Value::default()
+        },
+    }
+}
+
+/// For each of a thread's calls, oldest first, whether its frame is known to be gone at the end.
+///
+/// A stack grows down: while a call runs, every later call of its thread has a lower frame, and so has the thread's stack pointer in the
+/// end. A call that is still open although the stack has been higher since was left in a way that was not seen: by `longjmp`, by an
+/// exception, or by a return that the kernel did not report (it follows 64 nested returns at the most, `MAX_URETPROBE_DEPTH`).
+/// `return_address_bytes` is what a call pushes: so much lower than the frame's CFA the stack is at least while the call runs.
+#[must_use]
+pub fn left_frames(calls: &[RawCall], stack_pointer: Option<u64>, return_address_bytes: u64) -> Vec<bool> {
+    let mut highest_since = stack_pointer.unwrap_or(0);
+    let mut left: Vec<bool> = calls
+        .iter()
+        .rev()
+        .map(|call| {
+            let is_left = highest_since > call.record.cfa.saturating_sub(return_address_bytes);
+            highest_since = highest_since.max(call.record.cfa);
+            is_left
+        })
+        .collect();
+    left.reverse();
+    left
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::super::tests::{function, int};
+    use super::*;
+
+    fn record(flags: u32) -> Record {
+        Record { entered_ns: 100, returned_ns: 350, value: [0xffff_ffff_0000_0007, 0], flags, ..Record::default() }
+    }
+
+    fn returning_int() -> (FunctionPlan, TypeTable) {
+        let mut types = TypeTable::default();
+        let ty = int(&mut types);
+        let returns = Some(ReturnPlan { ty, place: ReturnPlace::Integer { size: 4 } });
+        (FunctionPlan { returns, ..function("f") }, types)
+    }
+
+    /// Guards against `null` for anything but a call that had not returned.
+    #[test]
+    fn null_means_that_the_call_had_not_returned() {
+        let (plan, types) = returning_int();
+        let unseen = FunctionPlan { exits: Exits::Unseen("it never returns by itself".into()), ..plan.clone() };
+        let state = |flags, plan, is_left| {
+            returned(&record(flags), plan, &types, is_left).map(|returned| (returned.state, returned.duration_ns))
+        };
+
+        assert_eq!(state(0, &plan, false), None);
+        assert_eq!(state(RETURNED, &plan, false), Some((ReturnState::Returned, Some(250))));
+        assert_eq!(state(RETURNED, &plan, true), Some((ReturnState::Returned, Some(250))));
+        assert_eq!(state(LEFT_BY_TAIL_CALL, &plan, false), Some((ReturnState::TailCall, Some(250))));
+        assert_eq!(state(RETURN_UNKNOWN, &plan, false), Some((ReturnState::Unknown, None)));
+        assert_eq!(state(0, &plan, true), Some((ReturnState::Unknown, None)));
+        assert_eq!(state(0, &unseen, false), Some((ReturnState::Unseen, None)));
+    }
+
+    /// Guards against the unused half of a result register in a result, and against a result of a function without one.
+    #[test]
+    fn the_result_has_its_type() {
+        let (plan, types) = returning_int();
+        let value = |plan: &FunctionPlan| returned(&record(RETURNED), plan, &types, false).unwrap().value;
+
+        assert_eq!(value(&plan).unwrap().value, json!(7));
+        assert_eq!(value(&FunctionPlan { has_debug_info: false, ..plan.clone() }).unwrap().state, State::Guessed);
+        assert_eq!(value(&FunctionPlan { returns: None, ..plan.clone() }), None);
+        let place = ReturnPlace::Unavailable("in register xmm0".into());
+        let returns = plan.returns.clone().map(|returns| ReturnPlan { place, ..returns });
+        let unreadable = value(&FunctionPlan { returns, ..plan }).unwrap();
+        assert_eq!((unreadable.state, unreadable.reason.as_deref()), (State::Unavailable, Some("in register xmm0")));
+    }
+
+    /// Guards against calls that look unfinished for ever after a longjmp out of them.
+    #[test]
+    fn a_frame_below_a_later_one_is_gone() {
+        let left = |cfas: &[u64], stack_pointer| {
+            let call = |&cfa| RawCall { record: Record { cfa, ..Record::default() }, data: Vec::new() };
+            left_frames(&cfas.iter().map(call).collect::<Vec<_>>(), stack_pointer, 8)
+        };
+        // Nested calls, the innermost of which crashed.
+        assert_eq!(left(&[0x900, 0x800, 0x700], Some(0x6f0)), [false, false, false]);
+        // The second and third were left, and the fourth was called by the first.
+        assert_eq!(left(&[0x900, 0x800, 0x700, 0x800], Some(0x7e0)), [false, true, true, false]);
+        // All of them were left: the stack pointer is that of their caller.
+        assert_eq!(left(&[0x900, 0x800], Some(0x900)), [true, true]);
+        assert_eq!(left(&[0x900, 0x800], None), [false, false]);
+        assert_eq!(left(&[0, 3], Some(u64::MAX)), [true, true]);
+    }
+}

@@ -1,0 +1,296 @@
+//! Types: entries in, descriptions in a [`TypeTable`] out, each entry once.
+
+use std::collections::{HashMap, VecDeque};
+
+use gimli::{AttributeValue, DwAte, Operation, UnitOffset, constants as dw};
+
+use super::listing::is_flag_set;
+use super::spelling::{Speller, is_pointer, qualifier};
+use super::types::{Aggregate, Member, Type, TypeId, TypeKind, TypeTable};
+use super::units::{DieRef, Entry, Units};
+
+/// How many pointers are followed from a parameter to a type that is still described. What is further away has a name and no more:
+/// through its pointers, one type of a large program leads to nearly all of them.
+const MAX_POINTERS: usize = 4;
+/// Typedefs, qualifiers and array types in a row at the most, where a size is looked for.
+const MAX_CHAIN: usize = 64;
+
+impl<'a> Units<'a> {
+    /// `DW_AT_type`, and from a mere declaration to its type unit (`DW_AT_signature`).
+    pub(super) fn type_of(&self, unit: u32, entry: &Entry<'a>) -> Option<DieRef> {
+        let die = self.resolve(unit, entry.attr_value(dw::DW_AT_type)?)?;
+        let signature = self.entry(die).and_then(|entry| entry.attr_value(dw::DW_AT_signature));
+        Some(signature.and_then(|signature| self.resolve(die.unit, signature)).unwrap_or(die))
+    }
+
+    /// The entries directly below one, up to the first that cannot be read.
+    pub(super) fn children(&self, die: DieRef) -> Vec<(DieRef, Entry<'a>)> {
+        let mut found = Vec::new();
+        let Ok(mut tree) = self.get(die.unit).unit.entries_tree(Some(UnitOffset(die.offset))) else { return found };
+        let Ok(root) = tree.root() else { return found };
+        let mut children = root.children();
+        while let Ok(Some(child)) = children.next() {
+            let entry = child.entry();
+            found.push((DieRef { unit: die.unit, offset: entry.offset.0 }, entry.clone()));
+        }
+        found
+    }
+
+    /// Elements of each dimension of an array, the outermost first.
+    pub(super) fn array_counts(&self, die: DieRef) -> Vec<Option<u64>> {
+        let children = self.children(die);
+        let dimensions = children.iter().filter(|(_, child)| child.tag == dw::DW_TAG_subrange_type);
+        let counts = dimensions.map(|(_, child)| {
+            let number = |name| child.attr_value(name).and_then(|value| value.udata_value());
+            // In the languages that we know, indexes begin at 0 (DWARF 5, table 7.17).
+            let from_bounds = || {
+                number(dw::DW_AT_upper_bound)?.checked_add(1)?.checked_sub(number(dw::DW_AT_lower_bound).unwrap_or(0))
+            };
+            number(dw::DW_AT_count).or_else(from_bounds)
+        });
+        let counts: Vec<_> = counts.collect();
+        if counts.is_empty() { vec![None] } else { counts }
+    }
+
+    /// Bytes of a value of the type.
+    fn size_of(&self, mut die: DieRef) -> Option<u64> {
+        let mut times = 1u64;
+        for _ in 0..MAX_CHAIN {
+            let entry = self.entry(die)?;
+            if let Some(size) = entry.attr_value(dw::DW_AT_byte_size).and_then(|value| value.udata_value()) {
+                return size.checked_mul(times);
+            }
+            match entry.tag {
+                tag if is_pointer(tag) => {
+                    return u64::from(self.get(die.unit).unit.header.address_size()).checked_mul(times);
+                }
+                dw::DW_TAG_array_type => {
+                    times = self
+                        .array_counts(die)
+                        .into_iter()
+                        .try_fold(times, |product, count| product.checked_mul(count?))?;
+                }
+                dw::DW_TAG_typedef | dw::DW_TAG_template_alias | dw::DW_TAG_enumeration_type => {}
+                tag if qualifier(tag).is_some() => {}
+                _ => return None,
+            }
+            die = self.type_of(die.unit, &entry)?;
+        }
+        None
+    }
+}
+
+/// Describes types, breadth first.
+pub(super) struct TypeBuilder<'t, 'a> {
+    units: &'t Units<'a>,
+    table: &'t mut TypeTable,
+    speller: Speller<'t, 'a>,
+    known: HashMap<DieRef, Known>,
+    void: Option<TypeId>,
+    queue: VecDeque<(usize, DieRef)>,
+    /// Pointers between a parameter and the type that is being described.
+    pointers: usize,
+}
+
+struct Known {
+    id: TypeId,
+    is_described: bool,
+}
+
+impl<'t, 'a> TypeBuilder<'t, 'a> {
+    pub(super) fn new(units: &'t Units<'a>, table: &'t mut TypeTable) -> Self {
+        let speller = Speller::new(units);
+        Self { units, table, speller, known: HashMap::new(), void: None, queue: VecDeque::new(), pointers: 0 }
+    }
+
+    /// The type that `entry` has (`DW_AT_type`); none is `void`. It is described later, by [`Self::finish`].
+    pub(super) fn type_of(&mut self, unit: u32, entry: &Entry<'a>) -> TypeId {
+        match self.units.type_of(unit, entry) {
+            Some(die) => self.id_of(die, self.pointers),
+            None => self.void(),
+        }
+    }
+
+    pub(super) fn void(&mut self) -> TypeId {
+        let table = &mut self.table;
+        *self.void.get_or_insert_with(|| table.push(Type { name: "void".to_owned(), size: None, kind: TypeKind::Void }))
+    }
+
+    fn id_of(&mut self, die: DieRef, pointers: usize) -> TypeId {
+        let known = self.known.entry(die).or_insert_with(|| {
+            let kind = TypeKind::Unsupported(format!("it is more than {MAX_POINTERS} pointers away"));
+            let ty = Type { name: self.speller.spell(die), size: self.units.size_of(die), kind };
+            Known { id: self.table.push(ty), is_described: false }
+        });
+        if !known.is_described && pointers <= MAX_POINTERS {
+            // Nearer types first, so that each is reached by its shortest way.
+            if pointers == self.pointers {
+                self.queue.push_front((pointers, die))
+            } else {
+                self.queue.push_back((pointers, die))
+            }
+        }
+        known.id
+    }
+
+    /// Describes all types that were asked for, and what they consist of.
+    pub(super) fn finish(mut self) {
+        while let Some((pointers, die)) = self.queue.pop_front() {
+            let Some(known) = self.known.get_mut(&die).filter(|known| !known.is_described) else { continue };
+            known.is_described = true;
+            let id = known.id;
+            self.pointers = pointers;
+            let kind = match self.units.entry(die) {
+                Some(entry) => self.kind(die, &entry),
+                None => TypeKind::Unsupported("its description is damaged".to_owned()),
+            };
+            let described = Type { kind, ..self.table.get(id).clone() };
+            self.table.set(id, described);
+        }
+    }
+
+    fn kind(&mut self, die: DieRef, entry: &Entry<'a>) -> TypeKind {
+        match entry.tag {
+            dw::DW_TAG_base_type => base_kind(entry, self.units.size_of(die)),
+            tag if is_pointer(tag) => self.pointer(die, entry),
+            dw::DW_TAG_typedef | dw::DW_TAG_template_alias => TypeKind::Typedef(self.type_of(die.unit, entry)),
+            tag if qualifier(tag).is_some() => TypeKind::Qualified(self.type_of(die.unit, entry)),
+            dw::DW_TAG_structure_type | dw::DW_TAG_class_type | dw::DW_TAG_union_type | dw::DW_TAG_interface_type => {
+                TypeKind::Aggregate(self.aggregate(die, entry))
+            }
+            dw::DW_TAG_enumeration_type => self.enumeration(die, entry),
+            dw::DW_TAG_array_type => {
+                TypeKind::Array { of: self.type_of(die.unit, entry), counts: self.units.array_counts(die) }
+            }
+            dw::DW_TAG_subroutine_type => TypeKind::Function,
+            dw::DW_TAG_ptr_to_member_type => TypeKind::Unsupported("it is a pointer to a member".to_owned()),
+            tag => TypeKind::Unsupported(format!("it is described by {tag}")),
+        }
+    }
+
+    fn pointer(&mut self, die: DieRef, entry: &Entry<'a>) -> TypeKind {
+        let to = match self.units.type_of(die.unit, entry) {
+            Some(target) => self.id_of(target, self.pointers + 1),
+            None => self.void(),
+        };
+        let name = self.units.name_of(die.unit, entry).unwrap_or_default();
+        TypeKind::Pointer { to, reference: entry.tag != dw::DW_TAG_pointer_type || name.starts_with('&') }
+    }
+
+    fn aggregate(&mut self, die: DieRef, entry: &Entry<'a>) -> Aggregate {
+        let children = self.units.children(die);
+        Aggregate {
+            members: children.iter().filter_map(|(_, child)| self.member(die.unit, child)).collect(),
+            is_union: entry.tag == dw::DW_TAG_union_type,
+            is_declaration: is_flag_set(entry, dw::DW_AT_declaration),
+            has_variants: children.iter().any(|(_, child)| child.tag == dw::DW_TAG_variant_part),
+        }
+    }
+
+    fn member(&mut self, unit: u32, entry: &Entry<'a>) -> Option<Member> {
+        let is_base = entry.tag == dw::DW_TAG_inheritance;
+        // A static member is a variable elsewhere, declared here (until DWARF 5).
+        let is_static = is_flag_set(entry, dw::DW_AT_external) || is_flag_set(entry, dw::DW_AT_declaration);
+        if is_static || !is_base && entry.tag != dw::DW_TAG_member {
+            return None;
+        }
+        let ty = self.type_of(unit, entry);
+        let name = if is_base {
+            self.table.get(ty).name.clone()
+        } else {
+            self.units.name_of(unit, entry).unwrap_or_default().to_owned()
+        };
+        let unsupported = |reason: String, table: &mut TypeTable| {
+            let like = table.get(ty).clone();
+            table.push(Type { kind: TypeKind::Unsupported(reason), ..like })
+        };
+        let number = |name| entry.attr_value(name).and_then(|value| value.udata_value());
+        if let Some(bits) = number(dw::DW_AT_bit_size) {
+            let offset =
+                number(dw::DW_AT_data_bit_offset).map(|bit| bit / 8).or(number(dw::DW_AT_data_member_location));
+            let ty = unsupported(format!("it is a bit-field of {bits} bits"), self.table);
+            return Some(Member { name, offset: offset.unwrap_or(0), ty });
+        }
+        match self.member_offset(unit, entry) {
+            Some(offset) => Some(Member { name, offset, ty }),
+            None => {
+                let ty = unsupported("its place in the object is computed".to_owned(), self.table);
+                Some(Member { name, offset: 0, ty })
+            }
+        }
+    }
+
+    /// `DW_AT_data_member_location`: a number, or in old DWARF an expression that adds one; missing in unions.
+    fn member_offset(&self, unit: u32, entry: &Entry<'a>) -> Option<u64> {
+        let Some(value) = entry.attr_value(dw::DW_AT_data_member_location) else { return Some(0) };
+        if let Some(offset) = value.udata_value() {
+            return Some(offset);
+        }
+        let mut operations = value.exprloc_value()?.operations(self.units.get(unit).unit.encoding());
+        match (operations.next().ok()??, operations.next().ok()?) {
+            (Operation::PlusConstant { value }, None) => Some(value),
+            _ => None,
+        }
+    }
+
+    fn enumeration(&mut self, die: DieRef, entry: &Entry<'a>) -> TypeKind {
+        let children = self.units.children(die);
+        let values = || {
+            let enumerators = children.iter().filter(|(_, child)| child.tag == dw::DW_TAG_enumerator);
+            enumerators.filter_map(|(_, child)| Some((child, child.attr(dw::DW_AT_const_value)?)))
+        };
+        let is_negative = |value: AttributeValue<_>| matches!(value, AttributeValue::Sdata(number) if number < 0);
+        let base = self.units.type_of(die.unit, entry).and_then(|base| self.base_encoding(base));
+        let stated = base.or_else(|| encoding_of(entry));
+        let signed = stated.map_or_else(|| values().any(|(_, value)| is_negative(value.value())), is_signed);
+        let enumerators = values().filter_map(|(child, attribute)| {
+            let number = |signed: bool| match attribute.value() {
+                AttributeValue::Sdata(value) => Some(i128::from(value)),
+                value if signed => value.sdata_value().map(i128::from),
+                value => value.udata_value().map(i128::from),
+            };
+            Some((self.units.name_of(die.unit, child)?.to_owned(), number(signed)?))
+        });
+        TypeKind::Enumeration { signed, enumerators: enumerators.collect() }
+    }
+
+    /// The encoding of the number behind typedefs.
+    fn base_encoding(&self, mut die: DieRef) -> Option<DwAte> {
+        for _ in 0..MAX_CHAIN {
+            let entry = self.units.entry(die)?;
+            if entry.tag == dw::DW_TAG_base_type {
+                return encoding_of(&entry);
+            }
+            die = self.units.type_of(die.unit, &entry)?;
+        }
+        None
+    }
+}
+
+fn encoding_of(entry: &Entry) -> Option<DwAte> {
+    match entry.attr_value(dw::DW_AT_encoding) {
+        Some(AttributeValue::Encoding(encoding)) => Some(encoding),
+        _ => None,
+    }
+}
+
+fn is_signed(encoding: DwAte) -> bool {
+    matches!(encoding, dw::DW_ATE_signed | dw::DW_ATE_signed_char)
+}
+
+fn base_kind(entry: &Entry, size: Option<u64>) -> TypeKind {
+    let Some(encoding) = encoding_of(entry) else { return TypeKind::Unsupported("it has no encoding".to_owned()) };
+    match (encoding, size) {
+        // Rust's `()` and `!`.
+        (_, Some(0)) => TypeKind::Aggregate(Aggregate::default()),
+        (dw::DW_ATE_boolean, Some(1)) => TypeKind::Bool,
+        (dw::DW_ATE_signed, _) => TypeKind::Integer { signed: true },
+        (dw::DW_ATE_unsigned | dw::DW_ATE_boolean, _) => TypeKind::Integer { signed: false },
+        (dw::DW_ATE_signed_char | dw::DW_ATE_unsigned_char, _) => {
+            TypeKind::Character { unicode: false, signed: is_signed(encoding) }
+        }
+        (dw::DW_ATE_UTF, _) => TypeKind::Character { unicode: true, signed: false },
+        (dw::DW_ATE_float, _) => TypeKind::Float,
+        (encoding, _) => TypeKind::Unsupported(format!("its encoding is {encoding}")),
+    }
+}

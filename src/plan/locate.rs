@@ -1,0 +1,230 @@
+//! From where debug info says a value is, to where it can be read at the entry probe.
+//!
+//! Comes in: a [`Place`] and what the code of the entry block proves. Goes out: spans of registers and memory. Where debug info
+//! means a part of the frame that is filled only behind the probe, the stores that fill it say where the bytes are before. A store
+//! that was not found is never replaced by what a calling convention would suggest.
+
+use crate::arch::Architecture;
+use crate::arch::symbolic::{Address, Base, Byte, EntryBlock, Origin, Value, WORD_BYTES};
+use crate::dwarf::function::{FrameBase, Place};
+
+const SLOT_NOT_FILLED: &str = "its stack slot is not yet filled at the entry";
+const REGISTER_NOT_FILLED: &str = "its register is not yet filled at the entry";
+
+/// Bytes that can be read in one go.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Span {
+    /// How many.
+    pub size: u32,
+    /// Where they are.
+    pub spot: Spot,
+}
+
+/// Where bytes are at the entry probe. Registers by their DWARF number.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Spot {
+    /// In a register, from byte `skip` of it on.
+    Register {
+        /// Which.
+        register: u16,
+        /// Lower bytes to leave out.
+        skip: u32,
+    },
+    /// In memory at register + offset.
+    Memory {
+        /// Which.
+        register: u16,
+        /// In bytes.
+        offset: i64,
+    },
+    /// Known.
+    Constant(Vec<u8>),
+    /// Nowhere.
+    OptimizedOut,
+    /// Where it cannot be read, and why.
+    Unavailable(String),
+}
+
+/// What of a value lies in one place.
+#[derive(Clone, Copy, Debug)]
+pub struct Part<'a> {
+    /// For each byte, whether it has a meaning; the others are padding.
+    pub meant: &'a [bool],
+    /// It is a whole `bool`: only its lowest bit matters.
+    pub is_bool: bool,
+}
+
+impl Part<'_> {
+    fn size(&self) -> u32 {
+        self.meant.len() as u32
+    }
+}
+
+/// Finds the values of one function.
+#[derive(Clone, Copy)]
+pub struct Locator<'a> {
+    /// The architecture of the code.
+    pub arch: &'a dyn Architecture,
+    /// What the code proves.
+    pub entry: &'a EntryBlock,
+    /// What frame offsets count from.
+    pub frame_base: Option<FrameBase>,
+    /// CFA minus stack pointer at the probe.
+    pub cfa_offset: i64,
+}
+
+impl Locator<'_> {
+    /// Where a part of a value is at the probe.
+    #[must_use]
+    pub fn locate(&self, place: &Place, part: Part<'_>) -> Vec<Span> {
+        match place {
+            Place::Register(register) => self.in_register(*register, part),
+            Place::HomeRegister(register) => self.in_home_register(*register, part),
+            Place::RegisterOffset(register, offset) => self.at_register(*register, *offset, part),
+            Place::CfaOffset(offset) => self.in_slot(Some(Address::cfa(*offset)), part),
+            Place::FrameOffset(offset) => self.in_slot(self.frame_base().map(|address| address.plus(*offset)), part),
+            Place::Address(_) => unavailable(part, "at a fixed address"),
+            Place::Constant(bytes) => constant(bytes, part),
+            Place::OptimizedOut => vec![Span { size: part.size(), spot: Spot::OptimizedOut }],
+        }
+    }
+
+    /// A register that debug info names for the entry. Arguments arrive in some registers only; for the others, debug info means
+    /// the time behind the prologue: gcc says of `register int n` that it is in rax, for all of the function.
+    fn in_register(&self, register: u16, part: Part<'_>) -> Vec<Span> {
+        let Some(name) = self.arch.register_name(register) else {
+            return unavailable(part, &format!("in register {register}, which is not known"));
+        };
+        if self.arch.register_word(register).is_none() {
+            return unavailable(part, &format!("in register {name}"));
+        }
+        let is_filled_later = self.entry.first_values.contains_key(&register) || self.arch.is_callee_saved(register);
+        if is_filled_later && !self.arch.argument_registers().contains(&register) {
+            return self.in_home_register(register, part);
+        }
+        self.bytes_of(Value::at_entry(register), part, "in more registers than the debug info names")
+    }
+
+    fn in_home_register(&self, register: u16, part: Part<'_>) -> Vec<Span> {
+        match self.entry.first_values.get(&register) {
+            Some(value) => self.bytes_of(*value, part, REGISTER_NOT_FILLED),
+            None if self.arch.is_callee_saved(register) => unavailable(part, REGISTER_NOT_FILLED),
+            None => self.in_register(register, part),
+        }
+    }
+
+    fn bytes_of(&self, value: Value, part: Part<'_>, missing: &str) -> Vec<Span> {
+        let bytes = value.bytes();
+        self.merge((0..part.meant.len()).map(|byte| bytes.get(byte).copied()), part, missing)
+    }
+
+    fn at_register(&self, register: u16, offset: i64, part: Part<'_>) -> Vec<Span> {
+        if register == self.arch.stack_pointer() {
+            // Compilers count from where it is behind the prologue, even where they say that they mean the entry.
+            return self.in_slot(self.entry.stack_pointer.map(|address| address.plus(offset)), part);
+        }
+        if self.arch.is_callee_saved(register) {
+            return self.in_slot(self.entry.frame_pointer(register).map(|address| address.plus(offset)), part);
+        }
+        match self.arch.register_word(register) {
+            Some(_) => vec![Span { size: part.size(), spot: Spot::Memory { register, offset } }],
+            None => unavailable(part, "relative to a register that cannot be read"),
+        }
+    }
+
+    /// Where the frame base is behind the prologue.
+    fn frame_base(&self) -> Option<Address> {
+        match self.frame_base? {
+            FrameBase::Cfa => Some(Address::cfa(0)),
+            FrameBase::Register(register) if register == self.arch.stack_pointer() => self.entry.stack_pointer,
+            FrameBase::Register(register) => self.entry.frame_pointer(register),
+        }
+    }
+
+    /// A part of the frame: an argument on the stack is there before the call, anything else comes from elsewhere.
+    fn in_slot(&self, address: Option<Address>, part: Part<'_>) -> Vec<Span> {
+        let Some(address) = address else { return unavailable(part, "its frame could not be followed") };
+        if address.base != Base::Cfa || address.offset < 0 {
+            let bytes = (0..part.meant.len()).map(|byte| self.entry.first_stored(address.plus(byte as i64)));
+            return self.merge(bytes, part, SLOT_NOT_FILLED);
+        }
+        if self.may_be_shadow_space(address, part) {
+            return unavailable(part, "whether it came in a register or on the stack cannot be told");
+        }
+        vec![Span { size: part.size(), spot: self.argument_at(address.offset) }]
+    }
+
+    /// Functions with Windows' calling convention (`ms_abi`) store their first arguments above the return address, where others
+    /// have arguments on the stack. Such a store of a register that is kept nowhere else could also be an assignment.
+    fn may_be_shadow_space(&self, address: Address, part: Part<'_>) -> bool {
+        (0..part.meant.len()).any(|byte| match self.entry.first_stored(address.plus(byte as i64)) {
+            Some(Byte { origin: Origin::Register { register, .. }, .. }) => !self.entry.has_stored_in_frame(register),
+            _ => false,
+        })
+    }
+
+    fn argument_at(&self, cfa_offset: i64) -> Spot {
+        match self.cfa_offset.checked_add(cfa_offset) {
+            Some(offset) => Spot::Memory { register: self.arch.stack_pointer(), offset },
+            None => Spot::Unavailable("outside the address space".into()),
+        }
+    }
+
+    fn merge(&self, bytes: impl Iterator<Item = Option<Byte>>, part: Part<'_>, missing: &str) -> Vec<Span> {
+        let mut spans: Vec<Span> = Vec::new();
+        for (byte, &meant) in bytes.zip(part.meant) {
+            let known = byte.filter(|byte| !byte.low_bit_only || part.is_bool);
+            let spot = match known.map(|byte| byte.origin) {
+                _ if !meant => None,
+                Some(Origin::Register { register, byte }) => Some(Spot::Register { register, skip: byte.into() }),
+                Some(Origin::Memory(offset)) => Some(self.argument_at(offset)),
+                Some(Origin::Vector(register)) => Some(Spot::Unavailable(format!(
+                    "in register {} at the entry",
+                    self.arch.register_name(register).unwrap_or("?")
+                ))),
+                Some(Origin::Unknown) | None => Some(Spot::Unavailable(missing.into())),
+            };
+            append(&mut spans, spot);
+        }
+        spans
+    }
+}
+
+/// Adds one byte: to the last span if it continues that, or as a new one. Padding (`None`) continues anything; on its own it is zero.
+fn append(spans: &mut Vec<Span>, spot: Option<Spot>) {
+    if let Some(last) = spans.last_mut() {
+        let size = i64::from(last.size);
+        let continues = match (&mut last.spot, &spot) {
+            (Spot::Register { skip, .. }, None) => *skip + last.size < WORD_BYTES as u32,
+            (Spot::Constant(bytes), None) => {
+                bytes.push(0);
+                true
+            }
+            (_, None) => true,
+            (Spot::Register { register: a, skip: from }, Some(Spot::Register { register: b, skip: to })) => {
+                a == b && *from + last.size == *to
+            }
+            (Spot::Memory { register: a, offset: from }, Some(Spot::Memory { register: b, offset: to })) => {
+                a == b && from.checked_add(size) == Some(*to)
+            }
+            (Spot::Unavailable(a), Some(Spot::Unavailable(b))) => a == b,
+            _ => false,
+        };
+        if continues {
+            last.size += 1;
+            return;
+        }
+    }
+    spans.push(Span { size: 1, spot: spot.unwrap_or_else(|| Spot::Constant(vec![0])) });
+}
+
+fn unavailable(part: Part<'_>, reason: &str) -> Vec<Span> {
+    vec![Span { size: part.size(), spot: Spot::Unavailable(reason.into()) }]
+}
+
+fn constant(bytes: &[u8], part: Part<'_>) -> Vec<Span> {
+    match bytes.get(..part.meant.len()) {
+        Some(bytes) => vec![Span { size: part.size(), spot: Spot::Constant(bytes.to_vec()) }],
+        None => unavailable(part, "the debug info gives fewer bytes than its type has"),
+    }
+}

@@ -1,0 +1,93 @@
+//! The steps of one function while they are being collected: each thing is captured once, and the bounds are kept.
+
+use lastwords_abi::step::{COUNTED, MEMORY, OUTCOME_BYTES, REGISTER, STRING};
+use lastwords_abi::{MAX_DATA_BYTES, MAX_STEPS, Step};
+
+/// The steps so far.
+#[derive(Clone, Debug, Default)]
+pub struct StepList {
+    steps: Vec<Step>,
+    data_bytes: u32,
+}
+
+/// Whether the output of a step may be shorter than [`Step::output_bytes`]: what follows it has no fixed place.
+#[must_use]
+pub fn has_variable_output(step: &Step) -> bool {
+    matches!(step.op, STRING | COUNTED)
+}
+
+impl StepList {
+    /// Captures the 8 bytes of a saved register.
+    pub fn register(&mut self, word: u8) -> Option<usize> {
+        self.push(Step { op: REGISTER, register: word, size: 8, ..Step::default() })
+    }
+
+    /// Captures memory at a saved register + offset.
+    pub fn memory(&mut self, word: u8, offset: i64, size: u32) -> Option<usize> {
+        let (offset, size) = (i32::try_from(offset).ok()?, u16::try_from(size).ok()?);
+        self.push(Step { op: MEMORY, register: word, offset, size, ..Step::default() })
+    }
+
+    /// Captures the string behind the pointer at `base` in the data.
+    pub fn string(&mut self, base: u32, limit: u32) -> Option<usize> {
+        let (base, size) = (u16::try_from(base).ok()?, u16::try_from(limit).ok()?);
+        self.push(Step { op: STRING, base, size, ..Step::default() })
+    }
+
+    /// Captures as many bytes behind the pointer at `base` as the 8-byte number at `count` says.
+    pub fn counted_bytes(&mut self, base: u32, count: u32, limit: u32) -> Option<usize> {
+        let (base, count) = (u16::try_from(base).ok()?, u16::try_from(count).ok()?);
+        let size = u16::try_from(limit).ok()?;
+        self.push(Step { op: COUNTED, base, count, size, element: 1, count_size: 8, ..Step::default() })
+    }
+
+    /// Where in a record's data byte `skip` of a step's captured bytes is. `None` where that depends on the record.
+    #[must_use]
+    pub fn data_offset(&self, step: usize, skip: u32) -> Option<u32> {
+        let in_front = if self.steps.get(step)?.op == REGISTER { 0 } else { OUTCOME_BYTES };
+        super::outputs::output_offset(&self.steps, step)?.checked_add(in_front)?.checked_add(skip)
+    }
+
+    /// The steps.
+    #[must_use]
+    pub fn into_steps(self) -> Vec<Step> {
+        self.steps
+    }
+
+    /// The index of the step, which may be an earlier one. `None` where it would go beyond a bound, or a step with a fixed place
+    /// would stand behind one without.
+    fn push(&mut self, step: Step) -> Option<usize> {
+        if let Some(index) = self.steps.iter().position(|known| *known == step) {
+            return Some(index);
+        }
+        let is_late = !has_variable_output(&step) && self.steps.last().is_some_and(has_variable_output);
+        let data_bytes = self.data_bytes.checked_add(step.output_bytes())?;
+        if is_late || self.steps.len() >= MAX_STEPS as usize || data_bytes > MAX_DATA_BYTES {
+            return None;
+        }
+        self.data_bytes = data_bytes;
+        self.steps.push(step);
+        Some(self.steps.len() - 1)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Guards against a plan that the kernel's interpreter cannot run to its end.
+    #[test]
+    fn the_bounds_are_kept() {
+        let mut list = StepList::default();
+        assert!((0..MAX_STEPS).all(|offset| list.memory(14, i64::from(offset), 8).is_some()));
+        assert_eq!(list.memory(14, 1000, 8), None);
+        assert_eq!(list.memory(14, 0, 8), Some(0), "what is captured already costs nothing");
+
+        let mut list = StepList::default();
+        let first = list.register(14).and_then(|step| list.data_offset(step, 0)).unwrap();
+        // Outcome, 4,096 bytes and a NUL, rounded up: 4,112. Seven fit into 32 KiB behind the register.
+        let strings = (0..10).filter(|skip| list.string(first + skip, 4096).is_some()).count();
+        assert_eq!(strings, 7);
+        assert_eq!(list.register(13), None, "its place would depend on the strings in front of it");
+    }
+}

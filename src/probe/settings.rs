@@ -1,0 +1,66 @@
+//! What the user asked the recorder to keep in; its bounds in bytes out.
+
+use std::io;
+use std::os::unix::fs::MetadataExt;
+
+use lastwords_abi::record::RECORD_BYTES;
+use lastwords_abi::{Config, MAX_DATA_BYTES, Step, align8};
+
+use super::ProbeError;
+use super::kernel_types::KernelTypes;
+use crate::plan::{FunctionPlan, Plan};
+
+/// Bytes of one thread's ring at the most, where not even one record needs more.
+const MAX_RING_BYTES: u32 = 1 << 20;
+
+/// What the user asked the recorder to keep.
+#[derive(Clone, Debug)]
+pub struct Settings {
+    /// Calls kept per thread.
+    pub calls: u32,
+    /// Threads that can have a ring at the same time.
+    pub threads: u32,
+    /// Signals that count as a crash.
+    pub signals: Vec<i32>,
+}
+
+impl Settings {
+    /// The bounds for a plan. A ring has room for `calls` records of the largest size, as long as that stays below 1 MiB: then fewer
+    /// may be kept, and the report counts the rest as overwritten.
+    pub(super) fn config(&self, plan: &Plan, types: &KernelTypes) -> Result<Config, ProbeError> {
+        let data_bytes = plan.functions.iter().map(data_bytes).max().unwrap_or(0);
+        let record_bytes = RECORD_BYTES + align8(data_bytes);
+        let wanted = u64::from(self.calls.max(1)) * u64::from(record_bytes);
+        let most = MAX_RING_BYTES.max(record_bytes.next_power_of_two());
+        let ring_bytes = u32::try_from(wanted).unwrap_or(most).min(most).next_power_of_two();
+        let index_entries = self.calls.max(1).next_power_of_two();
+        let (offsets, has_fault_details) = types.task_offsets()?;
+        let namespace = std::fs::metadata("/proc/self/ns/pid").map_err(no_namespace)?;
+        let config = Config {
+            signals: self.signals.iter().fold(0, |set, signal| set | 1 << (signal - 1)),
+            namespace_device: namespace.dev(),
+            namespace_inode: namespace.ino(),
+            slots: self.threads.max(1),
+            index_entries,
+            open_sets: index_entries,
+            ring_bytes,
+            data_bytes,
+            has_fault_details: u32::from(has_fault_details),
+            offsets,
+        };
+        let total = u64::from(config.slots) * u64::from(config.slot_bytes());
+        if total > i32::MAX as u64 {
+            return Err(ProbeError::TooLarge { threads: config.slots, slot_bytes: config.slot_bytes().into() });
+        }
+        Ok(config)
+    }
+}
+
+/// Bytes of data in a record of this function at the most.
+pub(super) fn data_bytes(function: &FunctionPlan) -> u32 {
+    function.steps.iter().map(Step::output_bytes).sum::<u32>().min(MAX_DATA_BYTES)
+}
+
+fn no_namespace(source: io::Error) -> ProbeError {
+    ProbeError::Map { map: "CONFIG", source: Box::new(source) }
+}

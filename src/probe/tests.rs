@@ -1,0 +1,105 @@
+//! The recorder on a real kernel, with plans made by hand.
+
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use lastwords_abi::{Step, step};
+
+use super::*;
+use crate::address::{FileOffset, Svma};
+use crate::launch::{Ending, Suspended};
+use crate::plan::{EntrySite, Exits, FunctionPlan};
+
+/// The file offset of a function of a program linked without segments that differ in address and offset.
+fn offset_of(path: &Path, function: &str) -> u64 {
+    let bytes = std::fs::read(path).unwrap();
+    let elf = goblin::elf::Elf::parse(&bytes).unwrap();
+    let symbol = elf.syms.iter().find(|symbol| elf.strtab.get_at(symbol.st_name) == Some(function)).unwrap();
+    let segment =
+        elf.program_headers.iter().find(|segment| segment.vm_range().contains(&(symbol.st_value as usize))).unwrap();
+    symbol.st_value - segment.p_vaddr + segment.p_offset
+}
+
+fn plan(path: &Path, function: &str, steps: Vec<Step>) -> Plan {
+    let offset = offset_of(path, function);
+    let function = FunctionPlan {
+        name: function.to_owned(),
+        symbol: function.to_owned(),
+        declared: None,
+        object: 0,
+        address: Svma(offset),
+        entry: EntrySite { offset: FileOffset(offset), address: Svma(offset), cfa_offset: 8 },
+        exits: Exits::Trampoline,
+        steps,
+        arguments: vec![],
+        returns: None,
+        has_debug_info: true,
+    };
+    Plan { objects: vec![path.to_owned()], functions: vec![function], ..Plan::default() }
+}
+
+fn build(source: &str) -> PathBuf {
+    static BUILDS: std::sync::atomic::AtomicU32 = std::sync::atomic::AtomicU32::new(0);
+    let build = BUILDS.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
+    let directory = std::env::temp_dir().join(format!("lastwords-probe-{}-{build}", std::process::id()));
+    std::fs::create_dir_all(&directory).unwrap();
+    let path = directory.join("program");
+    std::fs::write(directory.join("program.c"), source).unwrap();
+    let status =
+        Command::new("gcc").args(["-g", "-O0", "-o"]).arg(&path).arg(directory.join("program.c")).status().unwrap();
+    assert!(status.success());
+    path
+}
+
+/// The tiers to test: all of them, or those that `LASTWORDS_TIERS` names for an older kernel (`cargo xtask kernels`).
+fn tiers() -> Vec<Tier> {
+    let names = std::env::var("LASTWORDS_TIERS").unwrap_or_else(|_| "session,multi,single".to_owned());
+    names.split(',').map(|name| clap::ValueEnum::from_str(name, true).unwrap()).collect()
+}
+
+/// Guards against a program that the verifier refuses, in any tier of this kernel.
+#[test]
+fn every_tier_of_this_kernel_attaches() {
+    let path = build("int add(int a, int b) { return a + b; } int main(void) { return add(3, 4); }");
+    let register = |word| Step { op: step::REGISTER, register: word, size: 4, ..Step::default() };
+    let string = Step { op: step::STRING, size: 256, ..Step::default() };
+    let plan = plan(&path, "add", vec![register(14), register(13), string]);
+    let settings = Settings { calls: 64, threads: 16, signals: vec![11] };
+    for tier in tiers() {
+        let mut recorder = Recorder::load(&plan, &settings).unwrap_or_else(|error| panic!("{tier}: {error:?}"));
+        let attached = recorder.attach(&plan, Some(tier)).unwrap_or_else(|error| panic!("{tier}: {error:#?}"));
+        assert_eq!((attached.tier, attached.functions, attached.sites), (tier, 1, 2));
+    }
+}
+
+/// Guards against a death that is not told, or that leaves the ring behind: the whole way through the kernel.
+#[test]
+fn a_death_brings_the_ring_of_its_thread() {
+    let source = "int add(int a, int b) { return a + b; }\n\
+        int main(void) { for (int i = 0; i < 100; i++) add(i, 2 * i); *(volatile char *)0 = 1; }";
+    let path = build(source);
+    let register = |word| Step { op: step::REGISTER, register: word, size: 4, ..Step::default() };
+    let plan = plan(&path, "add", vec![register(14), register(13)]);
+    let settings = Settings { calls: 64, threads: 16, signals: vec![11] };
+    for tier in tiers() {
+        let mut recorder = Recorder::load(&plan, &settings).unwrap();
+        recorder.attach(&plan, Some(tier)).unwrap();
+        let suspended = Suspended::new(&path, &["program".into()], None).unwrap();
+        recorder.watch(suspended.pid().as_raw() as u32).unwrap();
+        let running = suspended.start().unwrap();
+        let ending = loop {
+            if let Some(ending) = running.ending() {
+                break ending;
+            }
+            std::thread::yield_now();
+        };
+        assert_eq!(ending, Ending::Killed(nix::sys::signal::Signal::SIGSEGV));
+        let death = recorder.next_death().expect("a death");
+        assert_eq!((death.fault.signal, death.fault.address, death.slots.len()), (11, 0, 1));
+        assert_eq!(death.event.watched.ns_pid, running.pid().as_raw() as u32);
+        // SAFETY: a copy of a slot begins with its header.
+        let header = unsafe { death.slots[0].as_ptr().cast::<lastwords_abi::SlotHeader>().read_unaligned() };
+        assert_eq!((header.calls, header.ns_tid), (100, running.pid().as_raw() as u32));
+        assert_eq!(recorder.counters().unwrap(), [0; Counter::COUNT as usize]);
+    }
+}

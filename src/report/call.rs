@@ -1,0 +1,163 @@
+//! Threads, their calls, and the values in them.
+
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+use super::{Address, Registers};
+
+/// A thread of the process at the moment of its death.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
+pub struct Thread {
+    /// Thread id as lastwords saw it.
+    pub tid: u32,
+    /// Its name as the kernel knows it (at most 15 bytes); `null` where it could not be read.
+    pub name: Option<String>,
+    /// Whether the signal struck this thread.
+    pub crashed: bool,
+    /// Its general registers; empty where they could not be read.
+    pub registers: Registers,
+    /// Where it stood, the innermost frame first. The callers of the first one are not unwound yet.
+    pub frames: Vec<Frame>,
+    /// Its last calls of watched functions, oldest first.
+    pub calls: Vec<Call>,
+    /// Calls of watched functions since the thread began, or since its last exec; `null` where nobody counted (see `recorder`).
+    pub calls_total: Option<u64>,
+    /// Those of them that are not in `calls`, because later ones took their place.
+    pub calls_overwritten: u64,
+}
+
+/// A place in the code.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct Frame {
+    /// The instruction.
+    pub address: Address,
+    /// The function it belongs to, demangled; `null` where it is not known.
+    pub function: Option<String>,
+    /// The linker's name of that function.
+    pub symbol: Option<String>,
+    /// Source file.
+    pub file: Option<String>,
+    /// Line in it, from 1.
+    pub line: Option<u32>,
+}
+
+/// A call of a watched function.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
+pub struct Call {
+    /// Number of the call in its thread, from 0, overwritten ones included: the last one has the number `calls_total - 1`.
+    pub n: u64,
+    /// The function's demangled name, without parameters.
+    pub function: String,
+    /// The linker's name of it.
+    pub symbol: String,
+    /// The file that declares it; `null` where no debug info says so.
+    pub file: Option<String>,
+    /// The line in `file`, from 1.
+    pub line: Option<u32>,
+    /// When it was entered: nanoseconds since `process.started_at`.
+    pub at_ns: u64,
+    /// Its arguments as they were at entry, in the order of the source.
+    pub args: Vec<Value>,
+    /// What became of the call; `null` if, and only if, it had not returned when the process died.
+    pub returned: Option<Returned>,
+    /// What is wrong with this record as a whole.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub reason: Option<String>,
+}
+
+/// What became of a call that was left before the process died, or may have been.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
+pub struct Returned {
+    /// What is known of it.
+    pub state: ReturnState,
+    /// The result. With the state `returned`, `null` means that the function returns nothing; else that there is none to show.
+    pub value: Option<Box<Value>>,
+    /// Nanoseconds from entry to return, or to the jump that left the function; `null` where the return was not seen.
+    pub duration_ns: Option<u64>,
+    /// Why it is not known, for the states `unknown` and `unseen`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub reason: Option<String>,
+}
+
+/// How a call was left.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum ReturnState {
+    /// It returned to its caller.
+    Returned,
+    /// Its last act was a jump to another function, whose result went to the caller in its stead.
+    TailCall,
+    /// Returns of this function are watched, but this one was not seen: the call may have returned, or have been left by a jump or an exception.
+    Unknown,
+    /// Returns of this function cannot be watched.
+    Unseen,
+    /// A newer lastwords knows more.
+    #[default]
+    #[serde(other)]
+    #[schemars(skip)]
+    Other,
+}
+
+/// An argument, a result, or a part of one.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
+pub struct Value {
+    /// As in the source; `null` for what has no name there.
+    pub name: Option<String>,
+    /// Its type as the source spells it.
+    #[serde(rename = "type")]
+    pub ty: String,
+    /// What it is, as far as `state` allows: a number, a string, a boolean, a list, or an object of members. `null` with the state
+    /// `exact` is a null pointer; with any other state there is nothing to show. Numbers beyond 2^53, NaN and infinities are strings.
+    pub value: serde_json::Value,
+    /// How far `value` can be trusted.
+    pub state: State,
+    /// For a pointer, and for what it was followed to: the address it holds. `"0x0"` is NULL.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub address: Option<Address>,
+    /// For a string: its length in bytes, where the whole of it is known, however much of it was kept.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub length: Option<u64>,
+    /// For an enumerator: the number behind the name.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub number: Option<serde_json::Value>,
+    /// For a character of C: what it looks like, where it can be printed.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub text: Option<String>,
+    /// The bytes themselves in hexadecimal, where `value` alone would not tell them.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub bytes: Option<String>,
+    /// What a pointer points to, where that was read too.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub target: Option<Box<Value>>,
+    /// For a struct, class or union: its members with their types and states. For an array: its elements, unless all are exact.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub members: Vec<Value>,
+    /// Why `value` is not exact, or what is odd about it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub reason: Option<String>,
+}
+
+/// How far a value can be trusted.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum State {
+    /// What the program had when the function was entered, or returned.
+    Exact,
+    /// Read at the fault, not at the call: the program may have changed it in between.
+    Late,
+    /// The beginning of it: the rest was beyond a limit, or beyond the end of the memory.
+    Truncated,
+    /// Its memory could not be read.
+    Unreadable,
+    /// The compiler kept it nowhere at that point.
+    OptimizedOut,
+    /// It was in a place that a probe cannot read, or it is of a kind that lastwords cannot decode.
+    Unavailable,
+    /// No debug info: what the calling convention suggests, not what is known.
+    Guessed,
+    /// A newer lastwords knows more.
+    #[default]
+    #[serde(other)]
+    #[schemars(skip)]
+    Other,
+}
