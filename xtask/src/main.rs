@@ -1,2 +1,37 @@
-//! Chores of this project.
-fn main() {}
+//! Chores of this project: `cargo xtask --help`. Each prints the commands that it runs.
+
+mod ebpf;
+mod packages;
+mod shell;
+mod test;
+
+use std::process::ExitCode;
+
+use clap::Parser;
+
+/// Chores of this project.
+#[derive(Parser)]
+#[command(name = "cargo xtask", bin_name = "cargo xtask")]
+enum Chore {
+    /// Install what the tests need, build the fixtures, run all tests as root.
+    Test(test::Arguments),
+    /// Build the kernel side anew and write down what it was built from.
+    Ebpf(ebpf::Arguments),
+}
+
+fn main() -> ExitCode {
+    let outcome = match Chore::parse() {
+        Chore::Test(arguments) => test::run(&arguments),
+        Chore::Ebpf(arguments) => ebpf::run(&arguments),
+    };
+    match outcome {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("error: {error}");
+            if let Some(hint) = error.hint() {
+                eprintln!("hint: {hint}");
+            }
+            ExitCode::FAILURE
+        }
+    }
+}

@@ -1,0 +1,28 @@
+//! Whole-program tests: each runs `lastwords` as a user would, on a program from `fixtures/`, and reads what it says.
+//!
+//! They need root. A test that cannot run fails: none is skipped.
+
+mod support;
+
+mod arguments;
+mod demo;
+mod doctor;
+mod errors;
+mod fixtures;
+mod functions;
+mod history;
+mod languages;
+mod no_debug_info;
+mod object;
+mod processes;
+mod returns;
+mod sacred;
+mod selection;
+mod show;
+mod signals;
+mod starting_case;
+mod strings;
+mod survival;
+mod terminal;
+mod tiers;
+mod users;

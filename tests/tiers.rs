@@ -1,0 +1,98 @@
+//! Each way to place probes does the same: one run of each kind of fixture on each tier.
+
+use std::fmt::Write;
+
+use crate::support::{Compiler, Fixture};
+use crate::{history, processes, returns, sacred, starting_case};
+
+/// More than a tier that waits for the kernel once a probe could let go of within the limit of a run.
+const FUNCTIONS: usize = 2000;
+
+/// A program with that many functions, each of which is called once, in order. Then it dies.
+fn many_functions() -> Fixture {
+    let mut source = String::from("#include \"keep.h\"\n");
+    for number in 0..FUNCTIONS {
+        writeln!(source, "KEEP int many_{number}(int number) {{ HAPPENS(); return number; }}").expect("a string");
+    }
+    source.push_str("int main(void) {\n");
+    for number in 0..FUNCTIONS {
+        writeln!(source, "    many_{number}({number});").expect("a string");
+    }
+    source.push_str("    crash();\n}\n");
+    Fixture::generated("many.c", source)
+}
+
+fn check_many(options: &[&str]) {
+    let outcome = many_functions().run([&["-f", "many_*", "-v"], options].concat());
+    let said = outcome.stderr.clone();
+    let report = outcome.report();
+
+    assert_eq!(report.at("/probes/attached"), FUNCTIONS);
+    let thread = report.crashed_thread();
+    assert_eq!(thread.calls().args("number"), (FUNCTIONS - 64..FUNCTIONS).collect::<Vec<_>>());
+    assert_eq!(thread.calls().functions().last(), Some(&"many_1999"));
+    assert_eq!(thread.calls_total(), FUNCTIONS as u64);
+    assert!(
+        said.lines().any(|line| line.starts_with("attached 2000 functions in ") && line.ends_with(" ms")),
+        "{said}"
+    );
+    assert!(said.lines().any(|line| line.starts_with("detached in ") && line.ends_with(" ms")), "{said}");
+}
+
+/// The tests of one tier. They guard against a tier that works only on the kernel of whoever wrote it.
+macro_rules! tier {
+    ($tier:ident) => {
+        mod $tier {
+            use super::*;
+
+            const OPTIONS: [&str; 2] = ["--tier", stringify!($tier)];
+
+            #[test]
+            fn tells_the_starting_case() {
+                let report = starting_case::check(&Fixture::build("exp1.c"), &OPTIONS);
+                assert_eq!(report.at("/tool/tier"), stringify!($tier));
+            }
+
+            #[test]
+            fn keeps_the_history_of_eight_threads() {
+                history::check(8, 4711, 64, &OPTIONS);
+            }
+
+            #[test]
+            fn follows_a_child() {
+                processes::check_fork(&OPTIONS);
+            }
+
+            #[test]
+            fn tells_results_and_durations() {
+                returns::check(Compiler::Gcc, ["-O2"], &OPTIONS);
+            }
+
+            #[test]
+            fn lets_exceptions_pass() {
+                sacred::check(&Fixture::build("exceptions.cpp"), &OPTIONS);
+            }
+
+            #[test]
+            fn lets_coroutines_take_turns() {
+                sacred::check(&Fixture::build("coroutines.c"), &OPTIONS);
+            }
+
+            #[test]
+            fn watches_two_thousand_functions() {
+                check_many(&OPTIONS);
+            }
+
+            #[test]
+            fn leaves_nothing_in_the_kernel() {
+                let (outcome, left) = Fixture::build("returns.c").watched(OPTIONS).finish_alone();
+                assert_eq!(outcome.reports.len(), 1, "{}", outcome.stderr);
+                assert!(left.is_empty(), "left in the kernel: {left:?}");
+            }
+        }
+    };
+}
+
+tier!(session);
+tier!(multi);
+tier!(single);

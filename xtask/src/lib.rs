@@ -1,0 +1,3 @@
+//! What the chores of this project share with its tests.
+
+pub mod stamp;

@@ -1,0 +1,48 @@
+//! `cargo xtask test`: all tests, as root.
+
+use crate::packages::{Package, install_missing};
+use crate::shell::{self, ChoreError};
+
+/// What fixtures are built with, and what runs them in special ways.
+const NEEDED: [Package; 6] = [
+    Package { name: "gcc", provides: "gcc" },
+    Package { name: "g++", provides: "g++" },
+    Package { name: "clang", provides: "clang" },
+    Package { name: "libc6-dev", provides: "/usr/include/stdio.h" },
+    Package { name: "binutils", provides: "strip" },
+    Package { name: "util-linux", provides: "setsid" },
+];
+
+/// Arguments of `cargo xtask test`.
+#[derive(clap::Args)]
+pub struct Arguments {
+    /// Run all test binaries even after one has failed.
+    #[arg(long)]
+    keep_going: bool,
+    /// What else to give to `cargo test`, such as a part of a test's name.
+    #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
+    cargo_arguments: Vec<String>,
+}
+
+/// Installs what is missing, builds as the user who asked, and runs the tests as root.
+pub fn run(arguments: &Arguments) -> Result<(), ChoreError> {
+    install_missing(&NEEDED)?;
+    let mut cargo = shell::cargo();
+    cargo.current_dir(shell::root()).args(["test", "--workspace"]);
+    if arguments.keep_going {
+        cargo.arg("--no-fail-fast");
+    }
+    if !nix::unistd::geteuid().is_root() {
+        eprintln!("the tests load eBPF programs: sudo will run them as root");
+        cargo.args(["--config", &format!("target.'cfg(all())'.runner = {}", root_runner())]);
+    }
+    let outcome = shell::run(cargo.args(&arguments.cargo_arguments));
+    eprintln!("xtask: {}", if outcome.is_ok() { "all tests passed" } else { "TESTS FAILED" });
+    outcome
+}
+
+/// What cargo puts in front of a test binary, as a list in TOML: sudo would replace `PATH`, and with it the compilers for the fixtures.
+fn root_runner() -> String {
+    let path = std::env::var("PATH").unwrap_or_default();
+    format!("{:?}", ["sudo", "-E", "env", &format!("PATH={path}")])
+}
