@@ -236,8 +236,8 @@ pub const fn open_set(cfa: u64, sets: u32) -> u32 {
 }
 
 const _: () = assert!(size_of::<SlotHeader>() == 24 + 16 + size_of::<ThreadState>() + 8 * REGISTER_WORDS);
-const _: () = assert!(size_of::<SlotHeader>() % 8 == 0 && COMM_BYTES % 8 == 0);
+const _: () = assert!(size_of::<SlotHeader>().is_multiple_of(8) && COMM_BYTES.is_multiple_of(8));
 const _: () = assert!(size_of::<OpenCall>() == 24);
 const _: () = assert!(size_of::<Target>() == 24);
 const _: () = assert!(size_of::<Config>() == 48 + size_of::<TaskOffsets>());
-const _: () = assert!(MAX_DATA_BYTES % 8 == 0);
+const _: () = assert!(MAX_DATA_BYTES.is_multiple_of(8));

@@ -53,6 +53,12 @@ pub fn probe_session(context: ProbeContext) -> u32 {
     0
 }
 
+/// Nothing: what the kernel itself costs, for benchmarks to measure against.
+#[uprobe(sleepable)]
+pub fn probe_nothing(_context: ProbeContext) -> u32 {
+    0
+}
+
 #[inline(always)]
 fn at_instruction(context: *mut c_void) {
     // SAFETY: the context of this program.

@@ -48,6 +48,7 @@ pub struct Binary {
     data: Arc<Mmap>,
     machine: Machine,
     is_position_independent: bool,
+    entry_point: Svma,
     has_interpreter: bool,
     segments: Vec<LoadSegment>,
     sections: Vec<Section>,
@@ -78,6 +79,7 @@ impl Binary {
             path: path.to_path_buf(),
             machine,
             is_position_independent: header.e_type == ET_DYN,
+            entry_point: Svma(header.e_entry),
             has_interpreter: programs.iter().any(|program| program.p_type == PT_INTERP),
             sections: Section::parse_all(&data, &header).map_err(damaged)?,
             dynamic: Dynamic::parse(&data, &programs, &segments),
@@ -109,6 +111,18 @@ impl Binary {
     #[must_use]
     pub fn is_position_independent(&self) -> bool {
         self.is_position_independent
+    }
+
+    /// Where the program begins (`e_entry`).
+    #[must_use]
+    pub fn entry_point(&self) -> Svma {
+        self.entry_point
+    }
+
+    /// The lowest address that is loaded: of a mapped file, its base.
+    #[must_use]
+    pub fn lowest_address(&self) -> Option<Svma> {
+        self.segments.iter().map(|segment| segment.start).min()
     }
 
     /// It has a dynamic linker: the kernel starts that first (`PT_INTERP`).

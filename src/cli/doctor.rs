@@ -4,7 +4,7 @@ use std::fmt::Write as _;
 use std::path::Path;
 
 use super::error::{Error, FAILURE};
-use crate::address::{FileOffset, Svma};
+use crate::address::FileOffset;
 use crate::plan::{EntrySite, Exits, FunctionPlan, Plan};
 use crate::probe::kernel_types::KernelTypes;
 use crate::probe::{ProbeError, Recorder, Settings, Tier};
@@ -137,7 +137,7 @@ fn try_tier(tier: Tier) -> Result<(), ProbeError> {
 fn plan_for_ourselves() -> Option<Plan> {
     let path = Path::new("/proc/self/exe");
     let binary = crate::binary::Binary::open(path).ok()?;
-    let address = Svma(binary.entry_point());
+    let address = binary.entry_point();
     let offset: FileOffset = binary.file_offset_of(address)?;
     let function = FunctionPlan {
         name: "_start".into(),
@@ -150,6 +150,7 @@ fn plan_for_ourselves() -> Option<Plan> {
         steps: vec![],
         arguments: vec![],
         returns: None,
+        unseen_exits: None,
         has_debug_info: false,
     };
     Some(Plan { objects: vec![path.to_owned()], functions: vec![function], ..Plan::default() })

@@ -73,6 +73,18 @@ impl Attacher<'_> {
         Ok((Tier::Single, self.attach_by(plan, Tier::Single)?))
     }
 
+    /// Places programs that do nothing at the entries of the functions.
+    pub fn attach_floor(&mut self, plan: &Plan) -> Result<Links, ProbeError> {
+        let program = Relocated::new(self.object, self.maps)?.load(Kind::Nothing, None)?;
+        let place_in = |(object, path): (usize, &std::path::PathBuf)| {
+            let Sites { paired, instructions } = sites_of(plan, object);
+            let is_entry = |site: &Site| cookie::event(site.cookie) == cookie::ENTRY;
+            let entries: Vec<Site> = paired.into_iter().chain(instructions).filter(is_entry).collect();
+            place(&program, Kind::Nothing, path, &entries, Tier::Multi)
+        };
+        plan.objects.iter().enumerate().map(place_in).collect::<Result<_, _>>().map(Links::Multi)
+    }
+
     fn attach_by(&mut self, plan: &Plan, tier: Tier) -> Result<Links, ProbeError> {
         match tier {
             Tier::Session | Tier::Multi => self.attach_multi(plan, tier).map(Links::Multi),

@@ -108,18 +108,26 @@ impl Recorder {
     pub fn attach(&mut self, plan: &Plan, tier: Option<Tier>) -> Result<Attached, ProbeError> {
         let start = Instant::now();
         self.attach_tracepoints()?;
-        let maps = self.map_fds();
-        let mut attacher = attach::Attacher {
-            ebpf: &mut self.ebpf,
-            object: &self.object,
-            maps: &maps,
-            is_return: self.types.function("bpf_session_is_return"),
-        };
-        let (tier, links) = attacher.attach(plan, tier)?;
+        let (tier, links) = self.with_attacher(|attacher| attacher.attach(plan, tier))?;
         self.links = Some(links);
         let sites = attach::site_count(plan);
         self.attached = Attached { tier, functions: plan.functions.len(), sites, took: start.elapsed() };
         Ok(self.attached)
+    }
+
+    /// Places programs that do nothing instead: what is left of the cost then is the kernel's. For benchmarks; needs Linux 6.6.
+    ///
+    /// # Errors
+    /// If the kernel refuses them.
+    pub fn attach_floor(&mut self, plan: &Plan) -> Result<(), ProbeError> {
+        self.links = Some(self.with_attacher(|attacher| attacher.attach_floor(plan))?);
+        Ok(())
+    }
+
+    fn with_attacher<T>(&mut self, work: impl FnOnce(&mut attach::Attacher<'_>) -> T) -> T {
+        let maps = self.map_fds();
+        let is_return = self.types.function("bpf_session_is_return");
+        work(&mut attach::Attacher { ebpf: &mut self.ebpf, object: &self.object, maps: &maps, is_return })
     }
 
     /// Takes the probes away. Returns how long that took.

@@ -39,6 +39,8 @@ pub enum Kind {
     Return,
     /// The function's entry, and its return.
     Session,
+    /// The instruction, with a program that does nothing.
+    Nothing,
 }
 
 impl Kind {
@@ -54,6 +56,7 @@ impl Kind {
             Self::Instruction => "probe",
             Self::Return => "probe_return",
             Self::Session => "probe_session",
+            Self::Nothing => "probe_nothing",
         }
     }
 }

@@ -33,6 +33,7 @@ fn plan(path: &Path, function: &str, steps: Vec<Step>) -> Plan {
         steps,
         arguments: vec![],
         returns: None,
+        unseen_exits: None,
         has_debug_info: true,
     };
     Plan { objects: vec![path.to_owned()], functions: vec![function], ..Plan::default() }
