@@ -9,6 +9,9 @@
 //! ```
 
 use std::collections::BTreeMap;
+use std::ops::Range;
+
+use crate::address::Svma;
 
 /// Where a byte was when the function was entered.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -102,6 +105,15 @@ impl Value {
         Self::Bytes(std::array::from_fn(|byte| Byte::from(Origin::Register { register, byte: byte as u8 })))
     }
 
+    /// The register whose whole value this was at the entry.
+    #[must_use]
+    pub fn register_at_entry(self) -> Option<u16> {
+        match self.bytes()[0].origin {
+            Origin::Register { register, byte: 0 } if self == Self::at_entry(register) => Some(register),
+            _ => None,
+        }
+    }
+
     /// Its bytes; those of an address are not known.
     #[must_use]
     pub fn bytes(self) -> [Byte; WORD_BYTES] {
@@ -148,6 +160,15 @@ impl Frame {
     }
 }
 
+/// A register was set.
+#[derive(Clone, Copy, Debug)]
+pub struct Change {
+    /// By this instruction.
+    pub by: Svma,
+    /// To this.
+    pub value: Value,
+}
+
 /// What the entry block has shown: the instructions from the entry on that every call executes once and in this order.
 #[derive(Clone, Debug)]
 pub struct EntryBlock {
@@ -157,8 +178,10 @@ pub struct EntryBlock {
     pub stack_pointer: Option<Address>,
     /// The stack.
     pub frame: Frame,
-    /// What each register was set to first, by DWARF number.
-    pub first_values: BTreeMap<u16, Value>,
+    /// What each register was set to, by DWARF number.
+    pub history: BTreeMap<u16, Vec<Change>>,
+    /// The entry, and the first instruction that was not executed.
+    pub executed: Range<Svma>,
 }
 
 impl EntryBlock {
@@ -171,10 +194,30 @@ impl EntryBlock {
     /// What a register was set to first, if that is an address in the frame: it is a frame pointer.
     #[must_use]
     pub fn frame_pointer(&self, register: u16) -> Option<Address> {
-        match self.first_values.get(&register) {
-            Some(Value::Address(address)) => Some(*address),
+        match self.first_value(register) {
+            Some(Value::Address(address)) => Some(address),
             _ => None,
         }
+    }
+
+    /// What a register was set to first, if it was.
+    #[must_use]
+    pub fn first_value(&self, register: u16) -> Option<Value> {
+        self.history.get(&register)?.first().map(|change| change.value)
+    }
+
+    /// Whether all in front of the instruction at `address` was executed.
+    #[must_use]
+    pub fn reaches(&self, address: Svma) -> bool {
+        self.executed.contains(&address) || address == self.executed.end
+    }
+
+    /// What a register held before the instruction at `address` was executed. `None` beyond the entry block.
+    #[must_use]
+    pub fn value_at(&self, register: u16, address: Svma) -> Option<Value> {
+        let changes = self.history.get(&register).map_or(&[][..], Vec::as_slice);
+        let last = changes.iter().take_while(|change| change.by < address).last();
+        self.reaches(address).then(|| last.map_or(Value::at_entry(register), |change| change.value))
     }
 
     /// Whether a byte that was in `register` at the entry was stored anywhere below the CFA.

@@ -58,6 +58,14 @@ pub struct Parameter {
 pub enum Location {
     /// In these pieces, from the lowest byte up. A value in one place is one piece.
     Pieces(Vec<Piece>),
+    /// DWARF says nothing for the first instruction, and this for the first one that it speaks of: rustc lists a `String` that is
+    /// passed by value from the end of the prologue on.
+    Later {
+        /// Where the first entry of the location list begins.
+        from: Svma,
+        /// What it says.
+        pieces: Vec<Piece>,
+    },
     /// DWARF says that the value is nowhere at that point: an empty expression or a list without an entry for it.
     OptimizedOut,
     /// The debug info says where it is, in a way that we do not understand.
@@ -88,6 +96,14 @@ pub enum Place {
     /// In memory at the frame base + offset, where the frame base is a register that the prologue sets up
     /// (`DW_OP_fbreg` where the frame base is `DW_OP_reg6` or `DW_OP_reg7`).
     FrameOffset(i64),
+    /// In memory at pointer + offset, where the pointer itself lies in another place (`DW_OP_fbreg N, DW_OP_deref`): a C++ class
+    /// with a copy constructor, or a Rust `String`, passed by value. Not nested.
+    Indirect {
+        /// Where the pointer is, as a piece of 8 bytes.
+        pointer: Box<Place>,
+        /// What is added to it.
+        offset: i64,
+    },
     /// In memory at a fixed address (`DW_OP_addr`).
     Address(Svma),
     /// Nowhere: the compiler knows the value (`DW_OP_implicit_value`, `DW_OP_lit*, DW_OP_stack_value`).

@@ -151,10 +151,10 @@ impl Compiler<'_> {
         match self.context.types.resolve(parameter.ty).size {
             None => pieces.push(unavailable(0, "the size of its type is not known")),
             Some(size) => {
-                let beyond = size.saturating_sub(shape.meant.len() as u64);
+                let beyond = size.saturating_sub(shape.bytes.len() as u64);
                 if beyond > 0 {
                     let size = u32::try_from(beyond).unwrap_or(u32::MAX);
-                    pieces.push(unavailable(size, &format!("beyond its first {} bytes", shape.meant.len())));
+                    pieces.push(unavailable(size, &format!("beyond its first {} bytes", shape.bytes.len())));
                 }
             }
         }
@@ -162,23 +162,28 @@ impl Compiler<'_> {
     }
 
     fn pieces(&mut self, location: &Location, shape: &Shape) -> Vec<PieceSource> {
-        let whole = shape.meant.len() as u32;
+        let whole = shape.bytes.len() as u32;
         if whole == 0 {
             return Vec::new();
         }
-        let located = match location {
-            Location::Pieces(pieces) => pieces,
+        let (from, located) = match location {
+            Location::Pieces(pieces) => (None, pieces),
+            Location::Later { from, pieces } => (Some(*from), pieces),
             Location::OptimizedOut => return vec![PieceSource { size: whole, source: Source::OptimizedOut }],
             Location::Unsupported(reason) => return vec![unavailable(whole, reason)],
         };
         let mut sources = Vec::new();
-        let mut rest = &shape.meant[..];
+        let mut rest = &shape.bytes[..];
         for Piece { size, place } in located {
             let size = size.and_then(|size| usize::try_from(size).ok()).unwrap_or(rest.len()).min(rest.len());
-            let (meant, behind) = rest.split_at(size);
+            let (bytes, behind) = rest.split_at(size);
             if size > 0 {
-                let part = Part { meant, is_bool: shape.is_bool };
-                sources.extend(self.locator.locate(place, part).into_iter().map(|span| self.piece(span)));
+                let part = Part { bytes };
+                let spans = match from {
+                    None => self.locator.locate(place, part),
+                    Some(from) => self.locator.locate_later(from, place, part),
+                };
+                sources.extend(spans.into_iter().map(|span| self.piece(span)));
             }
             rest = behind;
         }

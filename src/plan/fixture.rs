@@ -190,12 +190,15 @@ impl Program {
             return location(expression, unit.encoding(), function, frame_distance, false);
         }
         let mut entries = unit.attr_locations(value).unwrap().unwrap();
-        while let Some(entry) = entries.next().unwrap() {
-            if (entry.range.begin..entry.range.end).contains(&function.ranges[0].start.0) {
-                return location(entry.data, unit.encoding(), function, frame_distance, true);
+        let entries =
+            std::iter::from_fn(|| entries.next().unwrap()).filter(|entry| entry.range.begin < entry.range.end);
+        let Some(first) = entries.min_by_key(|entry| entry.range.begin) else { return Location::OptimizedOut };
+        match location(first.data, unit.encoding(), function, frame_distance, true) {
+            Location::Pieces(pieces) if first.range.begin != function.ranges[0].start.0 => {
+                Location::Later { from: Svma(first.range.begin), pieces }
             }
+            location => location,
         }
-        Location::OptimizedOut
     }
 }
 
@@ -246,6 +249,10 @@ fn location(
                 let Some(Piece { place: Place::RegisterOffset(register, 0), .. }) = pieces.pop() else { panic!() };
                 pieces.push(Piece { size: None, place: Place::Register(register) });
                 return Location::Pieces(pieces);
+            }
+            Operation::Deref { size: 8, .. } => {
+                let pointer = Box::new(pieces.pop().map(|piece: Piece| piece.place).unwrap());
+                Place::Indirect { pointer, offset: 0 }
             }
             other => return Location::Unsupported(format!("{other:?}")),
         };

@@ -4,11 +4,14 @@
 //! means a part of the frame that is filled only behind the probe, the stores that fill it say where the bytes are before. A store
 //! that was not found is never replaced by what a calling convention would suggest.
 
+use super::shape::Meaning;
+use crate::address::Svma;
 use crate::arch::Architecture;
 use crate::arch::symbolic::{Address, Base, Byte, EntryBlock, Origin, Value, WORD_BYTES};
 use crate::dwarf::function::{FrameBase, Place};
 
 const SLOT_NOT_FILLED: &str = "its stack slot is not yet filled at the entry";
+const LOCATED_LATER: &str = "the debug info says only later where it is";
 const REGISTER_NOT_FILLED: &str = "its register is not yet filled at the entry";
 
 /// Bytes that can be read in one go.
@@ -48,17 +51,18 @@ pub enum Spot {
 /// What of a value lies in one place.
 #[derive(Clone, Copy, Debug)]
 pub struct Part<'a> {
-    /// For each byte, whether it has a meaning; the others are padding.
-    pub meant: &'a [bool],
-    /// It is a whole `bool`: only its lowest bit matters.
-    pub is_bool: bool,
+    /// What each byte is.
+    pub bytes: &'a [Meaning],
 }
 
 impl Part<'_> {
     fn size(&self) -> u32 {
-        self.meant.len() as u32
+        self.bytes.len() as u32
     }
 }
+
+/// A pointer.
+const POINTER: Part<'static> = Part { bytes: &[Meaning::Value; WORD_BYTES] };
 
 /// Finds the values of one function.
 #[derive(Clone, Copy)]
@@ -83,9 +87,48 @@ impl Locator<'_> {
             Place::RegisterOffset(register, offset) => self.at_register(*register, *offset, part),
             Place::CfaOffset(offset) => self.in_slot(Some(Address::cfa(*offset)), part),
             Place::FrameOffset(offset) => self.in_slot(self.frame_base().map(|address| address.plus(*offset)), part),
+            Place::Indirect { pointer, offset } if !matches!(**pointer, Place::Indirect { .. }) => {
+                self.behind(&self.locate(pointer, POINTER), *offset, part)
+            }
+            Place::Indirect { .. } => unavailable(part, "behind more than one pointer"),
             Place::Address(_) => unavailable(part, "at a fixed address"),
             Place::Constant(bytes) => constant(bytes, part),
             Place::OptimizedOut => vec![Span { size: part.size(), spot: Spot::OptimizedOut }],
+        }
+    }
+
+    /// The same for a place that debug info names only from a later instruction on: it is known at the entry if what has been
+    /// executed in between is, and leads back to there.
+    #[must_use]
+    pub fn locate_later(&self, from: Svma, place: &Place, part: Part<'_>) -> Vec<Span> {
+        let value = |register| self.entry.value_at(register, from);
+        match place {
+            _ if !self.entry.reaches(from) => vec![Span { size: part.size(), spot: Spot::OptimizedOut }],
+            Place::Register(register) if self.arch.register_word(*register).is_some() => match value(*register) {
+                Some(value) => self.bytes_of(value, part, LOCATED_LATER),
+                None => unavailable(part, LOCATED_LATER),
+            },
+            Place::RegisterOffset(register, offset) => match value(*register) {
+                Some(Value::Address(address)) => self.in_slot(Some(address.plus(*offset)), part),
+                Some(value) => match value.register_at_entry() {
+                    Some(register) => self.at_address_in(register, *offset, part),
+                    None => unavailable(part, LOCATED_LATER),
+                },
+                None => unavailable(part, LOCATED_LATER),
+            },
+            Place::Indirect { pointer, offset } if !matches!(**pointer, Place::Indirect { .. }) => {
+                self.behind(&self.locate_later(from, pointer, POINTER), *offset, part)
+            }
+            place => self.locate(place, part),
+        }
+    }
+
+    /// What a pointer leads to that is itself in these places.
+    fn behind(&self, pointer: &[Span], offset: i64, part: Part<'_>) -> Vec<Span> {
+        match pointer {
+            [Span { spot: Spot::Register { register, skip: 0 }, .. }] => self.at_address_in(*register, offset, part),
+            [Span { spot: Spot::Unavailable(reason), .. }] => unavailable(part, reason),
+            _ => unavailable(part, "behind a pointer that is not in a register"),
         }
     }
 
@@ -98,7 +141,7 @@ impl Locator<'_> {
         if self.arch.register_word(register).is_none() {
             return unavailable(part, &format!("in register {name}"));
         }
-        let is_filled_later = self.entry.first_values.contains_key(&register) || self.arch.is_callee_saved(register);
+        let is_filled_later = self.entry.first_value(register).is_some() || self.arch.is_callee_saved(register);
         if is_filled_later && !self.arch.argument_registers().contains(&register) {
             return self.in_home_register(register, part);
         }
@@ -106,8 +149,8 @@ impl Locator<'_> {
     }
 
     fn in_home_register(&self, register: u16, part: Part<'_>) -> Vec<Span> {
-        match self.entry.first_values.get(&register) {
-            Some(value) => self.bytes_of(*value, part, REGISTER_NOT_FILLED),
+        match self.entry.first_value(register) {
+            Some(value) => self.bytes_of(value, part, REGISTER_NOT_FILLED),
             None if self.arch.is_callee_saved(register) => unavailable(part, REGISTER_NOT_FILLED),
             None => self.in_register(register, part),
         }
@@ -115,7 +158,7 @@ impl Locator<'_> {
 
     fn bytes_of(&self, value: Value, part: Part<'_>, missing: &str) -> Vec<Span> {
         let bytes = value.bytes();
-        self.merge((0..part.meant.len()).map(|byte| bytes.get(byte).copied()), part, missing)
+        self.merge((0..part.bytes.len()).map(|byte| bytes.get(byte).copied()), part, missing)
     }
 
     fn at_register(&self, register: u16, offset: i64, part: Part<'_>) -> Vec<Span> {
@@ -126,6 +169,11 @@ impl Locator<'_> {
         if self.arch.is_callee_saved(register) {
             return self.in_slot(self.entry.frame_pointer(register).map(|address| address.plus(offset)), part);
         }
+        self.at_address_in(register, offset, part)
+    }
+
+    /// What a pointer in a register leads to.
+    fn at_address_in(&self, register: u16, offset: i64, part: Part<'_>) -> Vec<Span> {
         match self.arch.register_word(register) {
             Some(_) => vec![Span { size: part.size(), spot: Spot::Memory { register, offset } }],
             None => unavailable(part, "relative to a register that cannot be read"),
@@ -145,7 +193,7 @@ impl Locator<'_> {
     fn in_slot(&self, address: Option<Address>, part: Part<'_>) -> Vec<Span> {
         let Some(address) = address else { return unavailable(part, "its frame could not be followed") };
         if address.base != Base::Cfa || address.offset < 0 {
-            let bytes = (0..part.meant.len()).map(|byte| self.entry.first_stored(address.plus(byte as i64)));
+            let bytes = (0..part.bytes.len()).map(|byte| self.entry.first_stored(address.plus(byte as i64)));
             return self.merge(bytes, part, SLOT_NOT_FILLED);
         }
         if self.may_be_shadow_space(address, part) {
@@ -157,7 +205,7 @@ impl Locator<'_> {
     /// Functions with Windows' calling convention (`ms_abi`) store their first arguments above the return address, where others
     /// have arguments on the stack. Such a store of a register that is kept nowhere else could also be an assignment.
     fn may_be_shadow_space(&self, address: Address, part: Part<'_>) -> bool {
-        (0..part.meant.len()).any(|byte| match self.entry.first_stored(address.plus(byte as i64)) {
+        (0..part.bytes.len()).any(|byte| match self.entry.first_stored(address.plus(byte as i64)) {
             Some(Byte { origin: Origin::Register { register, .. }, .. }) => !self.entry.has_stored_in_frame(register),
             _ => false,
         })
@@ -172,10 +220,10 @@ impl Locator<'_> {
 
     fn merge(&self, bytes: impl Iterator<Item = Option<Byte>>, part: Part<'_>, missing: &str) -> Vec<Span> {
         let mut spans: Vec<Span> = Vec::new();
-        for (byte, &meant) in bytes.zip(part.meant) {
-            let known = byte.filter(|byte| !byte.low_bit_only || part.is_bool);
+        for (byte, &meaning) in bytes.zip(part.bytes) {
+            let known = byte.filter(|byte| !byte.low_bit_only || meaning == Meaning::OneBit);
             let spot = match known.map(|byte| byte.origin) {
-                _ if !meant => None,
+                _ if meaning == Meaning::Padding => None,
                 Some(Origin::Register { register, byte }) => Some(Spot::Register { register, skip: byte.into() }),
                 Some(Origin::Memory(offset)) => Some(self.argument_at(offset)),
                 Some(Origin::Vector(register)) => Some(Spot::Unavailable(format!(
@@ -223,7 +271,7 @@ fn unavailable(part: Part<'_>, reason: &str) -> Vec<Span> {
 }
 
 fn constant(bytes: &[u8], part: Part<'_>) -> Vec<Span> {
-    match bytes.get(..part.meant.len()) {
+    match bytes.get(..part.bytes.len()) {
         Some(bytes) => vec![Span { size: part.size(), spot: Spot::Constant(bytes.to_vec()) }],
         None => unavailable(part, "the debug info gives fewer bytes than its type has"),
     }

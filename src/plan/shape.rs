@@ -24,29 +24,37 @@ pub enum Text {
     },
 }
 
+/// What a byte of a value is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Meaning {
+    /// Nothing.
+    Padding,
+    /// A part of something.
+    Value,
+    /// 0 or 1: a `bool`, or an enumeration of two. Compilers clear its other bits when they store it, for good measure.
+    OneBit,
+}
+
 /// What of a value of some type matters to a plan.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Shape {
-    /// For each byte, whether it has a meaning; the others are padding.
-    pub meant: Vec<bool>,
+    /// What each byte is.
+    pub bytes: Vec<Meaning>,
     /// Text behind pointers in it.
     pub texts: Vec<Text>,
-    /// It is a `bool`.
-    pub is_bool: bool,
 }
 
 impl Shape {
     /// The shape of the first `size` bytes of a type.
     #[must_use]
     pub fn of(ty: TypeId, size: u32, types: &TypeTable) -> Self {
-        let shape = Self { meant: vec![false; size as usize], ..Self::default() };
+        let shape = Self { bytes: vec![Meaning::Padding; size as usize], ..Self::default() };
         let mut outline = Outline { types, shape, fuel: MAX_TYPES };
         if outline.visit(ty, 0, MAX_DEPTH).is_none() {
             // Too much of it to say what is padding.
-            outline.shape.meant.fill(true);
+            outline.shape.bytes.fill(Meaning::Value);
         }
         let resolved = types.resolve(ty);
-        outline.shape.is_bool = matches!(resolved.kind, TypeKind::Bool) && resolved.size == Some(1);
         if is_c_string(resolved, types) {
             outline.shape.texts.push(Text::CString { at: 0 });
         }
@@ -73,6 +81,17 @@ fn str_parts(ty: &Type, aggregate: &Aggregate, types: &TypeTable) -> Option<(u64
     is_str.then_some((pointer.offset, length.offset))
 }
 
+/// A type of which only 0 and 1 are values.
+fn is_one_bit(kind: &TypeKind) -> bool {
+    match kind {
+        TypeKind::Bool => true,
+        TypeKind::Enumeration { enumerators, .. } => {
+            !enumerators.is_empty() && enumerators.iter().all(|(_, value)| matches!(value, 0 | 1))
+        }
+        _ => false,
+    }
+}
+
 struct Outline<'a> {
     types: &'a TypeTable,
     shape: Shape,
@@ -86,7 +105,8 @@ impl Outline<'_> {
         self.fuel = self.fuel.checked_sub(1)?;
         let depth = depth.checked_sub(1)?;
         match &ty.kind {
-            TypeKind::Aggregate(aggregate) if !aggregate.has_variants && !aggregate.members.is_empty() => {
+            // C++'s empty classes have a size, and nobody copies what is in it.
+            TypeKind::Aggregate(aggregate) if !aggregate.has_variants && !aggregate.is_declaration => {
                 if let Some((at, length_at)) = str_parts(ty, aggregate, self.types) {
                     self.add_str(offset.checked_add(at)?, offset.checked_add(length_at)?);
                 }
@@ -94,19 +114,25 @@ impl Outline<'_> {
                     self.visit(member.ty, offset.checked_add(member.offset)?, depth)?;
                 }
             }
-            _ => self.mark(offset, ty.size?),
+            kind => {
+                let meaning = if ty.size == Some(1) && is_one_bit(kind) { Meaning::OneBit } else { Meaning::Value };
+                self.mark(offset, ty.size?, meaning);
+            }
         }
         Some(())
     }
 
-    fn mark(&mut self, offset: u64, size: u64) {
-        let end = self.shape.meant.len();
+    fn mark(&mut self, offset: u64, size: u64, meaning: Meaning) {
+        let end = self.shape.bytes.len();
         let clamp = |at: u64| usize::try_from(at).map_or(end, |at| at.min(end));
-        self.shape.meant[clamp(offset)..clamp(offset.saturating_add(size))].fill(true);
+        for byte in &mut self.shape.bytes[clamp(offset)..clamp(offset.saturating_add(size))] {
+            // Of the members of a union, the one that says less.
+            *byte = if *byte == Meaning::Padding { meaning } else { Meaning::Value };
+        }
     }
 
     fn add_str(&mut self, at: u64, length_at: u64) {
-        let size = self.shape.meant.len() as u64;
+        let size = self.shape.bytes.len() as u64;
         let fits = |at: u64| at.checked_add(8).is_some_and(|end| end <= size).then(|| u32::try_from(at).ok()).flatten();
         if let (Some(at), Some(length_at)) = (fits(at), fits(length_at)) {
             self.shape.texts.push(Text::Str { at, length_at });

@@ -5,6 +5,7 @@ use super::returns::StackUse;
 use super::{Exits, Followed, FunctionPlan};
 use crate::dwarf::types::{Aggregate, Member, Type, TypeId, TypeKind, TypeTable};
 
+const RUST_FLAGS: [&str; 2] = ["-Copt-level=0", "-Copt-level=0 -Cforce-frame-pointers=yes"];
 const COMPILERS: [&str; 2] = ["gcc", "clang"];
 
 const ARGUMENTS: &str = r"
@@ -198,7 +199,7 @@ fn a_rust_str_is_followed_to_its_text() {
         }
         #[unsafe(no_mangle)] pub fn large(s: &str, n: usize) -> u8 { let b = [n as u8; 50_000]; b[s.len()] }
     ";
-    for flags in ["-Copt-level=0", "-Copt-level=0 -Cforce-frame-pointers=yes"] {
+    for flags in RUST_FLAGS {
         let mut program = Program::rust(flags, source);
         let Types { long, char, bool, .. } = Types::add_to(&mut program.types);
         let str = aggregate(&mut program.types, "&str", 16, &[("data_ptr", 0, long), ("length", 8, long)]);
@@ -219,6 +220,38 @@ fn a_rust_str_is_followed_to_its_text() {
         assert_eq!(stack, expected, "{flags}");
         let plan = program.plan(&program.function("greet", &[str, long])).unwrap();
         assert_eq!(plan.arguments[0].follows[0].what, Followed::Str { length_at: 8 });
+    }
+}
+
+/// Guards against losing what rustc passes behind a pointer, of which its debug info speaks only behind the prologue, and the
+/// enumerations of two that it stores bit by bit.
+#[test]
+fn rust_values_behind_pointers_and_of_one_bit_are_found() {
+    let source = r#"
+        #[derive(Clone, Copy, PartialEq)] pub enum Side { Left, Right }
+        #[unsafe(no_mangle)] pub fn takes(v: Vec<u8>, side: Side, name: String, few: (bool, u64)) -> usize {
+            v.len() + name.len() + (side == Side::Left) as usize + few.0 as usize
+        }
+        // Their pointers are needed again behind the calls, so the frame keeps them: the debug info looks for them there.
+        #[unsafe(no_mangle)] pub fn spilled(v: Vec<u8>, name: String) -> usize {
+            println!("{name} {v:?}");
+            v.len() + name.len()
+        }
+    "#;
+    for flags in RUST_FLAGS {
+        let mut program = Program::rust(flags, source);
+        let Types { long, bool, .. } = Types::add_to(&mut program.types);
+        let types = &mut program.types;
+        let vec = aggregate(types, "Vec<u8>", 24, &[("cap", 0, long), ("ptr", 8, long), ("len", 16, long)]);
+        let enumerators = vec![("Left".into(), 0), ("Right".into(), 1)];
+        let side = TypeKind::Enumeration { signed: false, enumerators };
+        let side = types.push(Type { name: "Side".into(), size: Some(1), kind: side });
+        let few = aggregate(types, "(bool, u64)", 16, &[("0", 0, bool), ("1", 8, long)]);
+        let expected =
+            ["v = *(rdi+0)[0..24]", "side = rsi[0..1]", "name = *(rdx+0)[0..24]", "few = rcx[0..8] + r8[0..8]"];
+        let spilled = program.arguments("spilled", &[vec, vec]);
+        assert_eq!(spilled, ["v = *(rdi+0)[0..24]", "name = *(rsi+0)[0..24]"], "{flags}");
+        assert_eq!(program.arguments("takes", &[vec, side, vec, few]), expected, "{flags}");
     }
 }
 

@@ -6,7 +6,8 @@ use iced_x86::{Instruction, InstructionInfoFactory, Mnemonic, OpAccess, OpKind, 
 
 use super::RSP;
 use super::decode::{first_byte, general, vector};
-use crate::arch::symbolic::{Address, Base, Byte, Frame, Origin, Value, WORD_BYTES};
+use crate::address::Svma;
+use crate::arch::symbolic::{Address, Base, Byte, Change, Frame, Origin, Value, WORD_BYTES};
 
 /// General registers, by DWARF number.
 const GENERAL_REGISTERS: usize = 16;
@@ -21,8 +22,10 @@ pub struct Machine {
     alignments: u8,
     /// The stack.
     pub frame: Frame,
-    /// What each register was set to first.
-    pub first_values: BTreeMap<u16, Value>,
+    /// What each register was set to.
+    pub history: BTreeMap<u16, Vec<Change>>,
+    /// The address of the instruction that is being executed.
+    at: Svma,
     info: InstructionInfoFactory,
 }
 
@@ -36,7 +39,8 @@ impl Machine {
             vectors: BTreeMap::new(),
             alignments: 0,
             frame: Frame::default(),
-            first_values: BTreeMap::new(),
+            history: BTreeMap::new(),
+            at: Svma(0),
             info: InstructionInfoFactory::new(),
         }
     }
@@ -58,12 +62,13 @@ impl Machine {
     pub fn set(&mut self, register: u16, value: Value) {
         if let Some(slot) = self.general.get_mut(usize::from(register)) {
             *slot = value;
-            self.first_values.entry(register).or_insert(value);
+            self.history.entry(register).or_default().push(Change { by: self.at, value });
         }
     }
 
     /// Executes one instruction that does not branch.
     pub fn execute(&mut self, instruction: &Instruction) {
+        self.at = Svma(instruction.ip());
         let done = match instruction.mnemonic() {
             Mnemonic::Push => self.push(instruction),
             Mnemonic::Pop => self.pop(instruction),

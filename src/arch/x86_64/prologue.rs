@@ -24,6 +24,7 @@ pub fn run(code: &Code<'_>, cfa_offset: i64, flow: &Flow) -> Result<EntryBlock, 
     let mut setup = FrameSetup::new(machine.stack_pointer());
     let mut decoder = decoder(range);
     let mut instruction = Instruction::default();
+    let mut end = range.address;
     for walked in 0..MAX_INSTRUCTIONS {
         if !decoder.can_decode() {
             break;
@@ -44,6 +45,7 @@ pub fn run(code: &Code<'_>, cfa_offset: i64, flow: &Flow) -> Result<EntryBlock, 
                 break;
             }
             decoder.set_ip(probing.end.0);
+            end = probing.end;
             continue;
         }
         if instruction.flow_control() != FlowControl::Next {
@@ -51,11 +53,13 @@ pub fn run(code: &Code<'_>, cfa_offset: i64, flow: &Flow) -> Result<EntryBlock, 
         }
         let pushed_to_save = is_saving_push(&instruction, &machine);
         machine.execute(&instruction);
+        end = Svma(instruction.next_ip());
         let Some(stack_pointer) = machine.stack_pointer() else { break };
         setup.follow(&instruction, pushed_to_save, stack_pointer);
     }
     let stack_pointer = setup.stack_pointer.filter(|address| agrees_with_epilogues(*address, flow));
-    Ok(EntryBlock { marker_bytes, stack_pointer, frame: machine.frame, first_values: machine.first_values })
+    let executed = range.address..end;
+    Ok(EntryBlock { marker_bytes, stack_pointer, frame: machine.frame, history: machine.history, executed })
 }
 
 /// The epilogues are a second witness of the frame's size: one must undo what the prologue did. Those that restore the stack
