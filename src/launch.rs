@@ -19,12 +19,6 @@ use nix::unistd::{ForkResult, Gid, Pid, Uid, User, fork, getgrouplist, pipe2};
 /// Why a program could not be started.
 #[derive(Debug, thiserror::Error)]
 pub enum LaunchError {
-    /// There is no file of this name.
-    #[error("cannot find `{}`", program.display())]
-    NotFound {
-        /// As the user wrote it.
-        program: PathBuf,
-    },
     /// The kernel refused to execute the file.
     #[error("cannot execute `{}`", program.display())]
     Execute {
@@ -58,10 +52,6 @@ impl LaunchError {
     #[must_use]
     pub fn hint(&self) -> Option<String> {
         match self {
-            Self::NotFound { program } if !program.as_os_str().as_bytes().contains(&b'/') => Some(format!(
-                "is it in a directory of PATH? For a file in this directory write `./{}`",
-                program.display()
-            )),
             Self::Execute { source, .. } if source.kind() == io::ErrorKind::NotFound => {
                 Some("the file is there, but not the loader that it names: see `readelf -l`".into())
             }
@@ -77,7 +67,6 @@ impl LaunchError {
     #[must_use]
     pub fn exit_status(&self) -> u8 {
         match self {
-            Self::NotFound { .. } => 127,
             Self::Execute { .. } => 126,
             _ => 2,
         }
@@ -130,26 +119,6 @@ impl Identity {
             environment: environment.into_iter().map(|(name, value)| (name.into(), value)).collect(),
         })
     }
-}
-
-/// Finds the file that a shell would execute for this name.
-///
-/// # Errors
-/// If there is none.
-pub fn find_program(name: &OsStr) -> Result<PathBuf, LaunchError> {
-    let not_found = || LaunchError::NotFound { program: name.into() };
-    if name.as_bytes().contains(&b'/') {
-        let path = PathBuf::from(name);
-        return if path.exists() || path.is_symlink() { Ok(path) } else { Err(not_found()) };
-    }
-    let path = std::env::var_os("PATH").ok_or_else(not_found)?;
-    let candidates =
-        || std::env::split_paths(&path).map(|directory| directory.join(name)).filter(|path| path.is_file());
-    candidates().find(|path| is_executable(path)).or_else(|| candidates().next()).ok_or_else(not_found)
-}
-
-fn is_executable(path: &Path) -> bool {
-    nix::unistd::access(path, nix::unistd::AccessFlags::X_OK).is_ok()
 }
 
 /// How a program ended.

@@ -1,6 +1,7 @@
 //! A death in; its report written and its page shown out. Nothing is an error here: what is missing is said.
 
 use std::io::Write as _;
+use std::path::PathBuf;
 use std::time::{Duration, SystemTime};
 
 use jiff::Timestamp;
@@ -11,6 +12,7 @@ use nix::unistd::Pid;
 use super::page;
 use super::run::{Output, Run};
 use crate::address::{LoadBias, Svma};
+use crate::binary::Binary;
 use crate::crash::{self, Context, RegisterNames, Snapshot, Symbol, ThreadHistory};
 use crate::dwarf::{DebugInfo, DebugSections};
 use crate::plan::build::Prepared;
@@ -45,11 +47,9 @@ impl<'a> Coroner<'a> {
         }
         let report = self.report(death, recorder);
         self.reports += 1;
-        let written = self.write(&report);
-        let mut page = render::text::page(&report, self.run.verbose);
-        if let Some(written) = written {
-            page.push_str(&written);
-        }
+        let saved_at = self.write(&report);
+        let options = render::text::Options { verbose: self.run.verbose, saved_at: saved_at.as_deref() };
+        let page = render::text::page(&report, &options);
         let _ = anstream::stderr().lock().write_all(page.as_bytes());
     }
 
@@ -65,8 +65,8 @@ impl<'a> Coroner<'a> {
         }
     }
 
-    /// Where the report was written, as a line for the page.
-    fn write(&self, report: &Report) -> Option<String> {
+    /// Writes the report. Returns where, if that is a file.
+    fn write(&self, report: &Report) -> Option<PathBuf> {
         let result = match &self.run.output {
             Output::Nowhere => return None,
             Output::Stdout => report::print(report, &mut std::io::stdout().lock()).map(|()| None),
@@ -74,7 +74,7 @@ impl<'a> Coroner<'a> {
             Output::Directory(directory) => report::write(report, directory, self.run.owner()).map(Some),
         };
         match result {
-            Ok(path) => path.map(|path| format!("\nreport: {}\n", path.display())),
+            Ok(path) => path,
             Err(error) => {
                 page::error(&error, error.hint().as_deref());
                 None
@@ -100,7 +100,7 @@ impl<'a> Coroner<'a> {
         );
         let sections = DebugSections::load(main).unwrap_or_else(|_| DebugSections::without_debug_info(main));
         let info = DebugInfo::parse(main, &sections);
-        let symbolize = |address: Svma| symbolize(&info, address);
+        let symbolize = |address: Svma| symbolize(main, &info, address);
         let arch = arch::host();
         let general: Vec<(&str, usize)> =
             arch.report_registers().iter().map(|&(name, word)| (name, usize::from(word))).collect();
@@ -151,10 +151,15 @@ impl<'a> Coroner<'a> {
     }
 }
 
-fn symbolize(info: &DebugInfo<'_>, address: Svma) -> Option<Symbol> {
-    let listed = info.function_at(address)?;
-    let line = info.source_line(address).and_then(|location| location.line);
-    Some(Symbol { name: listed.name.clone(), symbol: listed.symbol.clone(), line })
+fn symbolize(binary: &Binary, info: &DebugInfo<'_>, address: Svma) -> Option<Symbol> {
+    let location = info.source_line(address)?;
+    let symbols = binary.function_symbols();
+    let around = symbols.iter().find(|symbol| (symbol.address.0..symbol.address.0 + symbol.size).contains(&address.0));
+    Some(Symbol {
+        name: location.function.unwrap_or_default(),
+        symbol: around.map(|symbol| symbol.name.to_owned()).unwrap_or_default(),
+        line: location.line,
+    })
 }
 
 /// When the monotonic clock showed this.

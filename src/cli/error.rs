@@ -1,10 +1,12 @@
 //! Any error of any subcommand, with what the user can do about it and the status to end with.
 
+use super::functions::FunctionsError;
+use super::show::ShowError;
 use crate::binary::BinaryError;
 use crate::launch::LaunchError;
 use crate::plan::select::SelectError;
 use crate::probe::ProbeError;
-use crate::report::{ReadError, WriteError};
+use crate::report::WriteError;
 
 /// What a shell says when a command was used wrongly, and what lastwords ends with when it could not do its work.
 pub const FAILURE: u8 = 2;
@@ -21,9 +23,12 @@ pub enum Error {
     /// What to probe.
     #[error(transparent)]
     Select(#[from] SelectError),
+    /// A list that cannot be made.
+    #[error(transparent)]
+    Functions(#[from] FunctionsError),
     /// A report that cannot be shown.
     #[error(transparent)]
-    Read(#[from] ReadError),
+    Show(#[from] ShowError),
     /// Where reports are to go.
     #[error(transparent)]
     Write(#[from] WriteError),
@@ -43,7 +48,8 @@ impl Error {
             Self::Binary(error) => error.hint(),
             Self::Launch(error) => error.hint(),
             Self::Select(error) => error.hint(),
-            Self::Read(error) => error.hint(),
+            Self::Functions(error) => error.hint(),
+            Self::Show(error) => error.hint(),
             Self::Write(error) => error.hint(),
             Self::Probe(error) => error.hint(),
             Self::Wait(_) => None,
@@ -56,6 +62,7 @@ impl Error {
         match self {
             Self::Binary(error) => error.exit_status(),
             Self::Launch(error) => error.exit_status(),
+            Self::Functions(error) => error.exit_status(),
             _ => FAILURE,
         }
     }

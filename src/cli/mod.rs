@@ -56,8 +56,14 @@ impl Cli {
         let verbose = self.verbose;
         match self.command {
             Command::Run(args) => run::run(*args, verbose),
-            Command::Functions(args) => functions::run(args).map(Ending::Exited),
-            Command::Show(args) => show::run(&args, verbose).map(Ending::Exited),
+            Command::Functions(args) => {
+                functions::run(&args, &mut std::io::stdout().lock(), &mut std::io::stderr().lock())?;
+                Ok(Ending::Exited(0))
+            }
+            Command::Show(args) => {
+                show::show(&args)?;
+                Ok(Ending::Exited(0))
+            }
             Command::Doctor => doctor::run().map(Ending::Exited),
             Command::Demo(args) => demo::run(&args, verbose).map(Ending::Exited),
         }

@@ -7,8 +7,8 @@ use super::error::Error;
 use super::selection::SelectionArgs;
 use super::watch::{Signals, until_end};
 use super::{coroner, page};
-use crate::binary::Binary;
-use crate::launch::{Ending, Identity, Suspended, find_program};
+use crate::binary::{Binary, find_program};
+use crate::launch::{Ending, Identity, Suspended};
 use crate::plan::build::{Options, prepare};
 use crate::plan::capture::Limits;
 use crate::plan::returns::Returns;
@@ -104,9 +104,9 @@ impl Run {
             Some(path) => Output::File(path),
         };
         Ok(Self {
-            program: find_program(&name)?,
+            program: find_program(&name),
             arguments: args.command,
-            selection: args.selection.selection()?,
+            selection: args.selection.selection(),
             options: Options {
                 limits: Limits { string_bytes: args.string, ..Limits::default() },
                 returns: args.returns,

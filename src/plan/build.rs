@@ -36,8 +36,8 @@ pub struct Prepared {
 /// # Errors
 /// If nothing in it is what was asked for.
 pub fn prepare(program: Binary, selection: &Selection, options: &Options) -> Result<Prepared, SelectError> {
-    let selected = select(program, selection)?;
-    let mut types = selected.types;
+    let mut selected = select(program, selection)?;
+    let mut types = std::mem::take(&mut selected.types);
     let register_type = register_type(&mut types);
     let stack_use = stack_use(&selected);
     let context = Context {
