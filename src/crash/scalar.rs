@@ -93,7 +93,7 @@ pub fn code_point(value: Value, bytes: &[u8]) -> Value {
     let number = Integer::new(bytes, false).and_then(Integer::to_i128);
     let character = number.and_then(|number| char::from_u32(u32::try_from(number).ok()?));
     match character {
-        Some(character) => Value { value: character.to_string().into(), ..value },
+        Some(character) => Value { value: character.to_string().into(), text: Some(format!("'{character}'")), ..value },
         None => Value { reason: Some("no Unicode character".into()), ..integer(value, bytes, false) },
     }
 }
