@@ -195,6 +195,19 @@ fn extended(value: Value, bytes: &[u8]) -> Value {
     Value { value: float_to_json(number), bytes: Some(hex(&bytes[..10])), reason, ..value }
 }
 
+/// A register of a function without debug info: nobody says what its bits mean, so they are shown as bits.
+pub fn guessed(value: Value, bytes: &[u8]) -> Value {
+    match Integer::new(bytes, false) {
+        Some(Integer::Unsigned(bits)) => Value {
+            value: format!("{bits:#x}").into(),
+            state: State::Guessed,
+            reason: Some("no debug info: what a register held".into()),
+            ..value
+        },
+        _ => value,
+    }
+}
+
 /// What we cannot decode: its bytes, and why.
 pub fn undecoded(value: Value, bytes: &[u8], reason: String) -> Value {
     Value { value: Json::Null, state: State::Unavailable, bytes: Some(hex(bytes)), reason: Some(reason), ..value }

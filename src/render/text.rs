@@ -15,38 +15,28 @@ const CALLS_OF_OTHERS: usize = 3;
 /// Threads with calls that are shown besides the one that crashed.
 const OTHER_THREADS: usize = 8;
 
-/// How much of a report to show.
-#[derive(Clone, Copy, Debug, Default)]
-pub struct Options<'a> {
-    /// All calls of all threads, registers, and all reasons.
-    pub verbose: bool,
-    /// Where the report has been saved.
-    pub saved_at: Option<&'a Path>,
-}
-
-/// The page about a report. It has colours: write it to a stream that removes them where they are not wanted.
+/// The page about a report; a `verbose` one has all calls of all threads, registers, and all reasons.
+///
+/// It has colours: write it to a stream that removes them where they are not wanted.
 #[must_use]
-pub fn page(report: &Report, options: &Options<'_>) -> String {
+pub fn page(report: &Report, verbose: bool) -> String {
     let mut page = String::new();
     // Writing to a string cannot fail.
-    let _ = write_page(&mut page, report, options);
+    let _ = write_page(&mut page, report, verbose);
     page
 }
 
-fn write_page(page: &mut String, report: &Report, options: &Options<'_>) -> std::fmt::Result {
+fn write_page(page: &mut String, report: &Report, verbose: bool) -> std::fmt::Result {
     writeln!(page, "{}", headline(report))?;
     let (crashed, others): (Vec<&Thread>, Vec<&Thread>) = report.threads.iter().partition(|thread| thread.crashed);
     for thread in crashed {
-        write_crashed(page, thread, report, options)?;
+        write_crashed(page, thread, report, verbose)?;
     }
-    write_others(page, &others, report, options)?;
-    let losses = losses(report, options.verbose);
+    write_others(page, &others, report, verbose)?;
+    let losses = losses(report, verbose);
     if !losses.is_empty() {
         writeln!(page, "\n{}", "What is missing".style(style::strong()))?;
         losses.iter().try_for_each(|loss| writeln!(page, "  {loss}"))?;
-    }
-    if let Some(path) = options.saved_at {
-        writeln!(page, "\nReport: {}", plain(&path.to_string_lossy()))?;
     }
     Ok(())
 }
@@ -59,10 +49,10 @@ fn headline(report: &Report) -> String {
     format!("{}: {}", what.style(style::alarm()), plain(&fault.explanation))
 }
 
-fn write_crashed(page: &mut String, thread: &Thread, report: &Report, options: &Options<'_>) -> std::fmt::Result {
+fn write_crashed(page: &mut String, thread: &Thread, report: &Report, verbose: bool) -> std::fmt::Result {
     let at = thread.frames.first().map(|frame| format!(" {}", frame_place(frame, report))).unwrap_or_default();
     writeln!(page, "\n{} crashed{at}", thread_name(thread).style(style::strong()))?;
-    if options.verbose {
+    if verbose {
         for registers in thread.registers.0.chunks(4) {
             let words: Vec<String> =
                 registers.iter().map(|(name, word)| format!("{:>6} {:#018x}", plain(name), word.0)).collect();
@@ -70,7 +60,7 @@ fn write_crashed(page: &mut String, thread: &Thread, report: &Report, options: &
         }
     }
     writeln!(page, "{}", calls_heading(thread))?;
-    write_calls(page, thread, 0, report, options)
+    write_calls(page, thread, 0, report, verbose)
 }
 
 /// `in main, exp1.c:14 (0x401156)`
@@ -101,28 +91,22 @@ fn calls_heading(thread: &Thread) -> String {
 }
 
 /// The calls but the oldest `skipped`.
-fn write_calls(
-    page: &mut String,
-    thread: &Thread,
-    skipped: usize,
-    report: &Report,
-    options: &Options<'_>,
-) -> std::fmt::Result {
-    let style = CallStyle { verbose: options.verbose, directory: report.process.cwd.as_deref() };
+fn write_calls(page: &mut String, thread: &Thread, skipped: usize, report: &Report, verbose: bool) -> std::fmt::Result {
+    let style = CallStyle { verbose, directory: report.process.cwd.as_deref() };
     let calls = thread.calls.get(skipped..).unwrap_or_default();
     lines(calls, style).iter().try_for_each(|line| writeln!(page, "  {line}"))
 }
 
-fn write_others(page: &mut String, others: &[&Thread], report: &Report, options: &Options<'_>) -> std::fmt::Result {
+fn write_others(page: &mut String, others: &[&Thread], report: &Report, verbose: bool) -> std::fmt::Result {
     let (busy, idle): (Vec<&Thread>, Vec<&Thread>) = others.iter().partition(|thread| !thread.calls.is_empty());
-    let (threads, calls) = if options.verbose { (usize::MAX, usize::MAX) } else { (OTHER_THREADS, CALLS_OF_OTHERS) };
+    let (threads, calls) = if verbose { (usize::MAX, usize::MAX) } else { (OTHER_THREADS, CALLS_OF_OTHERS) };
     for thread in busy.iter().take(threads) {
         let shown = thread.calls.len().min(calls);
         let total = thread.calls_total.unwrap_or(0).max(thread.calls.len() as u64);
         let of_all =
             if shown as u64 == total { counted(total, "call") } else { format!("last {shown} of {total} calls") };
         writeln!(page, "\n{}, {of_all}:", thread_name(thread).style(style::strong()))?;
-        write_calls(page, thread, thread.calls.len() - shown, report, options)?;
+        write_calls(page, thread, thread.calls.len() - shown, report, verbose)?;
     }
     let hidden = busy.len().saturating_sub(threads);
     if hidden > 0 {

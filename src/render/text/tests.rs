@@ -6,8 +6,8 @@ use super::*;
 use crate::report::tests::{int_value, small_report, text_value};
 use crate::report::{Address, Call, ReturnState, Returned, Skipped, State, Value};
 
-fn shown(report: &Report, options: &Options<'_>) -> String {
-    anstream::adapter::strip_str(&page(report, options)).to_string()
+fn shown(report: &Report, verbose: bool) -> String {
+    anstream::adapter::strip_str(&page(report, verbose)).to_string()
 }
 
 fn call(n: u64, args: Vec<Value>, returned: Option<Returned>) -> Call {
@@ -22,8 +22,7 @@ fn returned(state: ReturnState, duration_ns: Option<u64>, reason: &str) -> Optio
 /// Guards against a first screen that does not tell what happened.
 #[test]
 fn the_page_tells_all_in_its_first_lines() {
-    let path = Path::new("lastwords/exp1-4711-20261123T131338Z.json");
-    let page = shown(&small_report(), &Options { verbose: false, saved_at: Some(path) });
+    let page = shown(&small_report(), false);
 
     insta::assert_snapshot!(page, @r#"
     exp1 (pid 4711) was killed by SIGSEGV: wrote to address 0x0, where no memory is mapped (a null pointer)
@@ -31,8 +30,6 @@ fn the_page_tells_all_in_its_first_lines() {
     Thread 4711 "exp1" crashed in main, exp1.c:14 (0x401156)
     Its only call of a watched function:
       #0  +1.234567s  test(str = "this is a string.") = 0   in 12.3 µs   exp1.c:7
-
-    Report: lastwords/exp1-4711-20261123T131338Z.json
     "#);
 }
 
@@ -82,7 +79,7 @@ fn every_value_that_is_not_exact_is_marked() {
     ];
     report.threads[0].calls = values.into_iter().map(|value| call(0, vec![value], None)).collect();
 
-    let page = shown(&report, &Options::default());
+    let page = shown(&report, false);
     let lines: Vec<&str> =
         page.lines().filter_map(|line| line.split("f(").nth(1)?.strip_suffix(")   had not returned")).collect();
     insta::assert_snapshot!(lines.join("\n"), @r#"
@@ -122,7 +119,7 @@ fn what_became_of_a_call_is_said() {
     report.recorder.calls_without_ring = 120;
     report.probes.skipped = vec![Skipped { function: "g".into(), reason: "its code is shared".into() }];
 
-    let page = shown(&report, &Options { verbose: true, saved_at: None });
+    let page = shown(&report, true);
     insta::assert_snapshot!(page, @r#"
     exp1 (pid 4711) was killed by SIGSEGV: wrote to address 0x0, where no memory is mapped (a null pointer)
 
@@ -159,7 +156,7 @@ fn other_threads_are_folded() {
     }
     report.threads.push(Thread { tid: 99, ..Thread::default() });
 
-    let page = shown(&report, &Options::default());
+    let page = shown(&report, false);
 
     let from = page.find("\nThread 7").unwrap();
     insta::assert_snapshot!(&page[from..], @r#"
@@ -173,7 +170,7 @@ fn other_threads_are_folded() {
 
     1 thread without a recorded call
     "#);
-    assert_eq!(shown(&report, &Options { verbose: true, saved_at: None }).matches("had not returned").count(), 50);
+    assert_eq!(shown(&report, true).matches("had not returned").count(), 50);
 }
 
 /// Guards against a report that writes to the reader's terminal, wherever in it the text stands.
@@ -200,10 +197,10 @@ fn no_text_of_a_report_reaches_the_terminal_raw() {
     let poisoned: Report = serde_json::from_value(poisoned).unwrap();
 
     for verbose in [false, true] {
-        let page = shown(&poisoned, &Options { verbose, saved_at: Some(Path::new(EVIL)) });
+        let page = shown(&poisoned, verbose);
         assert!(!page.contains(|c: char| c.is_control() && c != '\n'), "{page:?}");
         assert!(page.contains("evil"));
-        let coloured = super::page(&poisoned, &Options { verbose, saved_at: None });
+        let coloured = super::page(&poisoned, verbose);
         assert!(!coloured.contains("\u{1b}]") && !coloured.contains('\u{9b}') && !coloured.contains('\u{7}'));
     }
 }
