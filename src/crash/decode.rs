@@ -6,10 +6,11 @@ use std::cell::Cell;
 
 use serde_json::{Map, Value as Json};
 
-use super::pieces::{Bytes, Gap, Output, split};
+use super::pieces::{Bytes, Gap};
 use super::text::{Text, hex};
 use super::{follow, scalar};
 use crate::dwarf::types::{Aggregate, Type, TypeId, TypeKind, TypeTable};
+use crate::plan::outputs::{Output, split};
 use crate::plan::{ArgumentPlan, Follow, FunctionPlan};
 use crate::report::{State, Value};
 
@@ -30,12 +31,11 @@ pub fn arguments(plan: &FunctionPlan, types: &TypeTable, data: &[u8]) -> Vec<Val
 fn argument(plan: &ArgumentPlan, types: &TypeTable, outputs: &[Output<'_>]) -> Value {
     let bytes = Bytes::assemble(&plan.pieces, outputs);
     let decoder = Decoder { types, outputs, follows: &plan.follows, bytes: &bytes, parts: Cell::new(0) };
-    let mut value = decoder.value(plan.name.clone(), plan.ty, 0, 0);
-    if plan.guessed && value.state == State::Exact {
-        value.state = State::Guessed;
-        value.reason.get_or_insert("no debug info: what a parameter's register held".into());
+    let value = decoder.value(plan.name.clone(), plan.ty, 0, 0);
+    match bytes.get(0, size_of::<u64>()) {
+        Ok(register) if plan.guessed => scalar::guessed(value, register),
+        _ => value,
     }
-    value
 }
 
 /// A value of this type whose bytes are just these, and which points to nothing that was read.

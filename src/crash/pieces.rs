@@ -2,51 +2,14 @@
 
 use std::ops::Range;
 
-use lastwords_abi::step::{FAULT, NULL, OUTCOME_BYTES, PARTIAL, READ, REGISTER, STRING, TRUNCATED};
-use lastwords_abi::{Outcome, Step, align8};
+use lastwords_abi::step::{FAULT, NULL, PARTIAL, READ, TRUNCATED};
 
+use crate::plan::outputs::Output;
 use crate::plan::{PieceSource, Source};
 use crate::report::State;
 
 /// Larger values are cut. No plan of ours asks for more: a record has 32 KiB at the most.
 const MAX_VALUE_BYTES: usize = 64 << 10;
-
-/// What one step wrote.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Output<'a> {
-    /// `None` for a register, and where the data end before it.
-    pub outcome: Option<Outcome>,
-    /// The bytes that are valid.
-    pub bytes: &'a [u8],
-}
-
-/// The outputs of the steps in a record's data. Those that are not there, because the data are damaged, are empty.
-pub fn split<'a>(steps: &[Step], data: &'a [u8]) -> Vec<Output<'a>> {
-    let mut rest = data;
-    steps.iter().map(|step| take_output(step, &mut rest).unwrap_or_default()).collect()
-}
-
-/// Takes the output of a step from the front; leaves nothing if there is none.
-fn take_output<'a>(step: &Step, rest: &mut &'a [u8]) -> Option<Output<'a>> {
-    let data = std::mem::take(rest);
-    if step.op == REGISTER {
-        let (bytes, behind) = data.split_at_checked(8)?;
-        *rest = behind;
-        return Some(Output { outcome: None, bytes });
-    }
-    let (head, bytes) = data.split_at_checked(OUTCOME_BYTES as usize)?;
-    let outcome = Outcome {
-        status: u16::from_ne_bytes(head[..2].try_into().ok()?),
-        reserved: 0,
-        length: u32::from_ne_bytes(head[4..].try_into().ok()?),
-    };
-    let most = if step.op == STRING { u32::from(step.size) + 1 } else { u32::from(step.size) };
-    let length = outcome.length.min(most);
-    let has_fixed_size = !matches!(step.op, STRING | lastwords_abi::step::COUNTED);
-    let occupied = if has_fixed_size { step.output_bytes() - OUTCOME_BYTES } else { align8(length) };
-    *rest = bytes.get(occupied as usize..).unwrap_or_default();
-    Some(Output { outcome: Some(outcome), bytes: bytes.get(..length as usize)? })
-}
 
 /// The bytes of a value, some of which may be missing.
 #[derive(Debug, Default)]
@@ -142,36 +105,11 @@ impl Bytes {
 
 #[cfg(test)]
 mod tests {
-    use lastwords_abi::step::{COUNTED, MEMORY};
+    use lastwords_abi::Step;
 
-    use super::super::tests::{Random, output};
+    use super::super::tests::Random;
     use super::*;
-
-    /// Guards against reading a step's bytes at the place of another one.
-    #[test]
-    fn each_step_gets_its_own_output() {
-        let steps = [
-            Step { op: REGISTER, size: 4, ..Step::default() },
-            Step { op: MEMORY, size: 4, ..Step::default() },
-            Step { op: STRING, size: 16, ..Step::default() },
-            Step { op: COUNTED, size: 16, ..Step::default() },
-            Step { op: STRING, size: 16, ..Step::default() },
-        ];
-        let data = [
-            vec![1, 2, 3, 4, 5, 6, 7, 8],
-            output(READ, 4, &[9, 9, 9, 9, 0xee, 0xee, 0xee, 0xee]),
-            output(FAULT, 0, &[]),
-            output(TRUNCATED, 3, b"abc\0\0\0\0\0"),
-            output(READ, 2, b"hi\0\0\0\0\0\0"),
-        ]
-        .concat();
-
-        let outputs = split(&steps, &data);
-
-        let bytes: Vec<&[u8]> = outputs.iter().map(|output| output.bytes).collect();
-        assert_eq!(bytes, [&[1u8, 2, 3, 4, 5, 6, 7, 8][..], &[9; 4], b"", b"abc", b"hi"]);
-        assert_eq!(outputs[3].outcome.unwrap().status, TRUNCATED);
-    }
+    use crate::plan::outputs::split;
 
     /// Guards against a made-up byte: what is not known is a gap, and only that.
     #[test]

@@ -5,8 +5,10 @@ use lastwords_abi::record::{LEFT_BY_TAIL_CALL, RETURN_UNKNOWN, RETURNED};
 
 use super::RawCall;
 use super::decode::plain;
-use super::pieces::{Bytes, Output};
+use super::pieces::Bytes;
+use super::scalar;
 use crate::dwarf::types::TypeTable;
+use crate::plan::outputs::Output;
 use crate::plan::{Exits, FunctionPlan, ReturnPlace, ReturnPlan};
 use crate::report::{ReturnState, Returned, State, Value};
 
@@ -16,7 +18,13 @@ pub fn returned(record: &Record, plan: &FunctionPlan, types: &TypeTable, is_left
     let duration_ns = record.returned_ns.checked_sub(record.entered_ns);
     let not_known = |state, reason: &str| Returned { state, reason: Some(reason.into()), ..Returned::default() };
     if record.flags & RETURNED != 0 {
-        let value = plan.returns.as_ref().map(|returns| Box::new(result(record, returns, plan, types)));
+        let value = match &plan.returns {
+            Some(returns) => Some(result(record, returns, types)),
+            // `null` would say that it returns nothing.
+            None if !plan.has_debug_info => Some(guessed_result(record)),
+            None => None,
+        };
+        let value = value.map(Box::new);
         return Some(Returned { state: ReturnState::Returned, value, duration_ns, reason: None });
     }
     if record.flags & LEFT_BY_TAIL_CALL != 0 {
@@ -28,6 +36,9 @@ pub fn returned(record: &Record, plan: &FunctionPlan, types: &TypeTable, is_left
     if record.flags & RETURN_UNKNOWN != 0 {
         return Some(not_known(ReturnState::Unknown, "too many calls were open at once to watch this one"));
     }
+    if let Some(reason) = &plan.unseen_exits {
+        return Some(not_known(ReturnState::Unknown, reason));
+    }
     is_left.then(|| {
         let reason = "its return was not seen, but its stack frame is gone: it returned, or was left by a jump or an exception \
                       (unless it runs on a stack of its own)";
@@ -36,18 +47,12 @@ pub fn returned(record: &Record, plan: &FunctionPlan, types: &TypeTable, is_left
 }
 
 /// The result of a call that has returned.
-fn result(record: &Record, returns: &ReturnPlan, plan: &FunctionPlan, types: &TypeTable) -> Value {
+fn result(record: &Record, returns: &ReturnPlan, types: &TypeTable) -> Value {
     match &returns.place {
         ReturnPlace::Integer { size } => {
             let registers: Vec<u8> = record.value.iter().flat_map(|word| word.to_le_bytes()).collect();
             let size = (*size as usize).min(registers.len());
-            let bytes = Bytes::of_output(&Output { outcome: None, bytes: &registers[..size] }, size);
-            let mut value = plain(returns.ty, types, &bytes);
-            if !plan.has_debug_info && value.state == State::Exact {
-                value.state = State::Guessed;
-                value.reason = Some("no debug info: what the result's register held".into());
-            }
-            value
+            plain(returns.ty, types, &Bytes::of_output(&Output { outcome: None, bytes: &registers[..size] }, size))
         }
         ReturnPlace::Unavailable(reason) => Value {
             ty: types.get(returns.ty).name.clone(),
@@ -56,6 +61,11 @@ fn result(record: &Record, returns: &ReturnPlan, plan: &FunctionPlan, types: &Ty
             ..Value::default()
         },
     }
+}
+
+/// Without debug info: the first result register.
+fn guessed_result(record: &Record) -> Value {
+    scalar::guessed(Value { ty: "register".into(), ..Value::default() }, &record.value[0].to_le_bytes())
 }
 
 /// For each of a thread's calls, oldest first, whether its frame is known to be gone at the end.
@@ -113,6 +123,9 @@ mod tests {
         assert_eq!(state(LEFT_BY_TAIL_CALL, &plan, false), Some((ReturnState::TailCall, Some(250))));
         assert_eq!(state(RETURN_UNKNOWN, &plan, false), Some((ReturnState::Unknown, None)));
         assert_eq!(state(0, &plan, true), Some((ReturnState::Unknown, None)));
+        let may_leave = FunctionPlan { unseen_exits: Some("it may jump through a table".into()), ..plan.clone() };
+        assert_eq!(state(0, &may_leave, false), Some((ReturnState::Unknown, None)));
+        assert_eq!(state(RETURNED, &may_leave, false), Some((ReturnState::Returned, Some(250))));
         assert_eq!(state(0, &unseen, false), Some((ReturnState::Unseen, None)));
     }
 
@@ -123,8 +136,10 @@ mod tests {
         let value = |plan: &FunctionPlan| returned(&record(RETURNED), plan, &types, false).unwrap().value;
 
         assert_eq!(value(&plan).unwrap().value, json!(7));
-        assert_eq!(value(&FunctionPlan { has_debug_info: false, ..plan.clone() }).unwrap().state, State::Guessed);
-        assert_eq!(value(&FunctionPlan { returns: None, ..plan.clone() }), None);
+        let nothing = FunctionPlan { returns: None, ..plan.clone() };
+        assert_eq!(value(&nothing), None);
+        let guess = value(&FunctionPlan { has_debug_info: false, ..nothing }).unwrap();
+        assert_eq!((guess.state, guess.value), (State::Guessed, json!("0xffffffff00000007")));
         let place = ReturnPlace::Unavailable("in register xmm0".into());
         let returns = plan.returns.clone().map(|returns| ReturnPlan { place, ..returns });
         let unreadable = value(&FunctionPlan { returns, ..plan }).unwrap();

@@ -93,7 +93,7 @@ pub fn code_point(value: Value, bytes: &[u8]) -> Value {
     let number = Integer::new(bytes, false).and_then(Integer::to_i128);
     let character = number.and_then(|number| char::from_u32(u32::try_from(number).ok()?));
     match character {
-        Some(character) => Value { value: character.to_string().into(), ..value },
+        Some(character) => Value { value: character.to_string().into(), text: Some(format!("'{character}'")), ..value },
         None => Value { reason: Some("no Unicode character".into()), ..integer(value, bytes, false) },
     }
 }
@@ -193,6 +193,19 @@ fn extended(value: Value, bytes: &[u8]) -> Value {
     let is_exact = fraction.trailing_zeros() >= 11 && number.is_normal() || fraction == 0;
     let reason = (!is_exact).then(|| "rounded to a double".into());
     Value { value: float_to_json(number), bytes: Some(hex(&bytes[..10])), reason, ..value }
+}
+
+/// A register of a function without debug info: nobody says what its bits mean, so they are shown as bits.
+pub fn guessed(value: Value, bytes: &[u8]) -> Value {
+    match Integer::new(bytes, false) {
+        Some(Integer::Unsigned(bits)) => Value {
+            value: format!("{bits:#x}").into(),
+            state: State::Guessed,
+            reason: Some("no debug info: what a register held".into()),
+            ..value
+        },
+        _ => value,
+    }
 }
 
 /// What we cannot decode: its bytes, and why.

@@ -73,6 +73,7 @@ pub fn function(name: &str) -> FunctionPlan {
         address: Svma(0x1139),
         entry: EntrySite { offset: FileOffset(0x1139), address: Svma(0x1139), cfa_offset: 8 },
         exits: Exits::Trampoline,
+        unseen_exits: None,
         steps: Vec::new(),
         arguments: Vec::new(),
         returns: None,

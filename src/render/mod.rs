@@ -1,1 +1,7 @@
-//! render
+//! A report in; text out. Everything here works from the published model alone, so that a report can be looked at again anywhere.
+
+pub mod call;
+pub mod escape;
+pub mod style;
+pub mod text;
+pub mod value;

@@ -120,7 +120,7 @@ pub struct Value {
     /// For an enumerator: the number behind the name.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub number: Option<serde_json::Value>,
-    /// For a character of C: what it looks like, where it can be printed.
+    /// For a character: what it looks like in a source. One of C has it only where it can be printed.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub text: Option<String>,
     /// The bytes themselves in hexadecimal, where `value` alone would not tell them.

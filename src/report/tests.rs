@@ -179,3 +179,19 @@ fn the_schema_names_all_states_and_no_other() {
     assert_eq!(states("ReturnState"), ["returned", "tail_call", "unknown", "unseen"]);
     assert_eq!(states("Access"), ["read", "write", "execute"]);
 }
+
+/// Guards against a field that is published and not explained.
+#[test]
+fn every_field_and_state_is_explained() {
+    let page = std::fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join("docs/report.md")).unwrap();
+    let schema = schema();
+    let definitions = schema["$defs"].as_object().unwrap().values().chain([&schema]);
+    for definition in definitions {
+        let fields = definition["properties"].as_object().into_iter().flatten().map(|(name, _)| name.as_str());
+        let states = definition["oneOf"].as_array().into_iter().flatten().filter_map(|state| state["const"].as_str());
+        for name in fields.chain(states) {
+            let is_there = ["`", "."].iter().any(|before| page.contains(&format!("{before}{name}`")));
+            assert!(is_there, "docs/report.md does not explain `{name}`");
+        }
+    }
+}

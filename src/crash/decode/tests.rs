@@ -163,18 +163,21 @@ fn unreadable_places_and_guesses_say_so() {
     let mut types = TypeTable::default();
     let int = int(&mut types);
     let of = |source: Source, guessed: bool| {
-        let plan = ArgumentPlan { guessed, ..parameter(int, vec![PieceSource { size: 4, source }], Vec::new()) };
+        let plan = ArgumentPlan { guessed, ..parameter(int, vec![PieceSource { size: 8, source }], Vec::new()) };
         let value = argument(&plan, &types, &[]);
         (value.value, value.state, value.reason.unwrap())
     };
+    let known = Source::Constant(u64::MAX.to_le_bytes().into());
 
     assert_eq!(
         of(Source::Unavailable("in register xmm0".into()), false),
         (json!(null), State::Unavailable, "in register xmm0".into())
     );
     assert_eq!(of(Source::OptimizedOut, false).1, State::OptimizedOut);
-    assert_eq!(of(Source::Constant(vec![7, 0, 0, 0]), true).0, json!(7));
-    assert_eq!(of(Source::Constant(vec![7, 0, 0, 0]), true).1, State::Guessed);
+    assert_eq!(
+        of(known, true),
+        (json!("0xffffffffffffffff"), State::Guessed, "no debug info: what a register held".into())
+    );
     assert_eq!(of(Source::OptimizedOut, true).1, State::OptimizedOut);
 }
 

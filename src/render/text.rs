@@ -1,0 +1,174 @@
+//! The page for a terminal: what happened in the first line, then the last calls of the thread that crashed, then the rest.
+
+use std::fmt::Write;
+use std::path::Path;
+
+use owo_colors::OwoColorize;
+
+use super::call::{CallStyle, lines, place};
+use super::escape::plain;
+use super::style;
+use crate::report::{Frame, Report, Thread};
+
+/// Calls that are shown of a thread that did not crash.
+const CALLS_OF_OTHERS: usize = 3;
+/// Threads with calls that are shown besides the one that crashed.
+const OTHER_THREADS: usize = 8;
+
+/// The page about a report; a `verbose` one has all calls of all threads, registers, and all reasons.
+///
+/// It has colours: write it to a stream that removes them where they are not wanted.
+#[must_use]
+pub fn page(report: &Report, verbose: bool) -> String {
+    let mut page = String::new();
+    // Writing to a string cannot fail.
+    let _ = write_page(&mut page, report, verbose);
+    page
+}
+
+fn write_page(page: &mut String, report: &Report, verbose: bool) -> std::fmt::Result {
+    writeln!(page, "{}", headline(report))?;
+    let (crashed, others): (Vec<&Thread>, Vec<&Thread>) = report.threads.iter().partition(|thread| thread.crashed);
+    for thread in crashed {
+        write_crashed(page, thread, report, verbose)?;
+    }
+    write_others(page, &others, report, verbose)?;
+    let losses = losses(report, verbose);
+    if !losses.is_empty() {
+        writeln!(page, "\n{}", "What is missing".style(style::strong()))?;
+        losses.iter().try_for_each(|loss| writeln!(page, "  {loss}"))?;
+    }
+    Ok(())
+}
+
+/// `exp1 (pid 123) was killed by SIGSEGV: wrote to address 0x0, where no memory is mapped (a null pointer)`
+fn headline(report: &Report) -> String {
+    let (process, fault) = (&report.process, &report.fault);
+    let program = Path::new(&process.exe).file_name().map(|name| name.to_string_lossy()).unwrap_or("?".into());
+    let what = format!("{} (pid {}) was killed by {}", plain(&program), process.pid, plain(&fault.signal));
+    format!("{}: {}", what.style(style::alarm()), plain(&fault.explanation))
+}
+
+fn write_crashed(page: &mut String, thread: &Thread, report: &Report, verbose: bool) -> std::fmt::Result {
+    let at = thread.frames.first().map(|frame| format!(" {}", frame_place(frame, report))).unwrap_or_default();
+    writeln!(page, "\n{} crashed{at}", thread_name(thread).style(style::strong()))?;
+    if verbose {
+        for registers in thread.registers.0.chunks(4) {
+            let words: Vec<String> =
+                registers.iter().map(|(name, word)| format!("{:>6} {:#018x}", plain(name), word.0)).collect();
+            writeln!(page, "  {}", words.join("  ").style(style::faint()))?;
+        }
+    }
+    writeln!(page, "{}", calls_heading(thread))?;
+    write_calls(page, thread, 0, report, verbose)
+}
+
+/// `in main, exp1.c:14 (0x401156)`
+fn frame_place(frame: &Frame, report: &Report) -> String {
+    let function = frame.function.as_deref().map(|function| format!("in {}, ", plain(function))).unwrap_or_default();
+    match place(frame.file.as_deref(), frame.line, report.process.cwd.as_deref()) {
+        Some(place) => format!("{function}{place} ({})", frame.address),
+        None => format!("{function}at {}", frame.address),
+    }
+}
+
+/// `Thread 4711 "exp1"`
+fn thread_name(thread: &Thread) -> String {
+    let name = thread.name.as_deref().map(|name| format!(" \"{}\"", plain(name))).unwrap_or_default();
+    format!("Thread {}{name}", thread.tid)
+}
+
+/// How many calls follow, of how many.
+fn calls_heading(thread: &Thread) -> String {
+    let shown = thread.calls.len();
+    match (thread.calls_total, thread.calls_overwritten) {
+        (None, _) => "Its calls were not recorded: no ring was left for it.".into(),
+        (Some(0), _) => "It made no call of a watched function.".into(),
+        (Some(1), 0) => "Its only call of a watched function:".into(),
+        (Some(total), 0) => format!("Its {total} calls of watched functions, oldest first:"),
+        (Some(total), _) => format!("Its last {shown} of {total} calls of watched functions, oldest first:"),
+    }
+}
+
+/// The calls but the oldest `skipped`.
+fn write_calls(page: &mut String, thread: &Thread, skipped: usize, report: &Report, verbose: bool) -> std::fmt::Result {
+    let style = CallStyle { verbose, directory: report.process.cwd.as_deref() };
+    let calls = thread.calls.get(skipped..).unwrap_or_default();
+    lines(calls, style).iter().try_for_each(|line| writeln!(page, "  {line}"))
+}
+
+fn write_others(page: &mut String, others: &[&Thread], report: &Report, verbose: bool) -> std::fmt::Result {
+    let (busy, idle): (Vec<&Thread>, Vec<&Thread>) = others.iter().partition(|thread| !thread.calls.is_empty());
+    let (threads, calls) = if verbose { (usize::MAX, usize::MAX) } else { (OTHER_THREADS, CALLS_OF_OTHERS) };
+    for thread in busy.iter().take(threads) {
+        let shown = thread.calls.len().min(calls);
+        let total = thread.calls_total.unwrap_or(0).max(thread.calls.len() as u64);
+        let of_all =
+            if shown as u64 == total { counted(total, "call") } else { format!("last {shown} of {total} calls") };
+        writeln!(page, "\n{}, {of_all}:", thread_name(thread).style(style::strong()))?;
+        write_calls(page, thread, thread.calls.len() - shown, report, verbose)?;
+    }
+    let hidden = busy.len().saturating_sub(threads);
+    if hidden > 0 {
+        writeln!(page, "\n{} with calls (-v shows them)", counted(hidden as u64, "more thread"))?;
+    }
+    if !idle.is_empty() {
+        writeln!(page, "\n{} without a recorded call", counted(idle.len() as u64, "thread"))?;
+    }
+    Ok(())
+}
+
+/// What a reader might miss, a line each.
+fn losses(report: &Report, verbose: bool) -> Vec<String> {
+    let (recorder, probes) = (&report.recorder, &report.probes);
+    let mut losses = Vec::new();
+    let mut say = |count: u64, line: String| {
+        if count > 0 {
+            losses.push(line);
+        }
+    };
+    let overwritten: u64 = report.threads.iter().fold(0, |sum, thread| sum.saturating_add(thread.calls_overwritten));
+    say(overwritten, format!("{} overwritten by later ones (--calls keeps more)", were(overwritten, "older call")));
+    say(
+        recorder.threads_without_ring,
+        format!(
+            "{} no ring, and {} not recorded (--threads {} is the limit)",
+            had(recorder.threads_without_ring, "thread"),
+            were(recorder.calls_without_ring, "call"),
+            recorder.threads_max
+        ),
+    );
+    let others = recorder.calls_of_other_processes;
+    say(others, format!("{} made by other processes that run the same file", were(others, "call")));
+    let unfollowed = recorder.processes_not_watched;
+    say(unfollowed, format!("{} not watched: there were too many at once", were(unfollowed, "child process")));
+    say(recorder.deaths_lost, format!("{} lost: a buffer was full", were(recorder.deaths_lost, "other death")));
+    say(report.process.args_truncated.into(), "the program's arguments were too long to keep them all".into());
+    let skipped = probes.skipped.len() as u64;
+    say(skipped, format!("{} not watched{}", were(skipped, "function"), if verbose { ":" } else { " (-v says why)" }));
+    if verbose {
+        losses.extend(probes.skipped.iter().map(|skipped| {
+            format!("  {}: {}", plain(&skipped.function), plain(&skipped.reason)).style(style::faint()).to_string()
+        }));
+    }
+    losses
+}
+
+fn counted(count: u64, noun: &str) -> String {
+    match (count, noun.strip_suffix("ss")) {
+        (1, _) => format!("1 {noun}"),
+        (_, Some(_)) => format!("{count} {noun}es"),
+        _ => format!("{count} {noun}s"),
+    }
+}
+
+fn were(count: u64, noun: &str) -> String {
+    format!("{} {}", counted(count, noun), if count == 1 { "was" } else { "were" })
+}
+
+fn had(count: u64, noun: &str) -> String {
+    format!("{} had", counted(count, noun))
+}
+
+#[cfg(test)]
+mod tests;

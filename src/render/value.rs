@@ -1,0 +1,111 @@
+//! One value on a line: what a reader would type, and plain marks where it is not what the program had.
+
+use owo_colors::OwoColorize;
+use serde_json::Value as Json;
+
+use super::escape::{plain, quoted, quoted_bytes};
+use super::style;
+use crate::report::{State, Value};
+
+/// Levels of structs and pointers that are shown within each other.
+const MAX_DEPTH: u32 = 4;
+
+/// `str = "text"`, `point = {x = 1, y = 2}`, `"a long te"…`, `<unreadable: no readable memory is mapped at 0xdead>`.
+#[must_use]
+pub fn named(value: &Value) -> String {
+    labelled(value, 0)
+}
+
+/// The same without the name.
+#[must_use]
+pub fn bare(value: &Value) -> String {
+    at_depth(value, 0)
+}
+
+fn labelled(value: &Value, depth: u32) -> String {
+    match &value.name {
+        Some(name) => format!("{} = {}", plain(name), at_depth(value, depth)),
+        None => at_depth(value, depth),
+    }
+}
+
+fn at_depth(value: &Value, depth: u32) -> String {
+    let reason = || value.reason.as_deref().map(|reason| format!(": {}", plain(reason))).unwrap_or_default();
+    let doubtful = |text: String| text.style(style::doubt()).to_string();
+    // Parts have marks of their own.
+    if has_named_members(value) && depth < MAX_DEPTH {
+        return members(value, depth);
+    }
+    match value.state {
+        State::Exact => exact(value, depth),
+        State::Truncated if !value.value.is_null() => format!("{}{}", content(value), doubtful("…".into())),
+        State::Late => format!("{} {}", content(value), doubtful("(read at the fault)".into())),
+        State::Guessed => format!("{} {}", content(value), doubtful("(a guess)".into())),
+        State::OptimizedOut => doubtful("<optimized out>".into()),
+        State::Truncated => doubtful(format!("<truncated{}>", reason())),
+        State::Unreadable => doubtful(format!("<unreadable{}>", reason())),
+        State::Unavailable => match &value.bytes {
+            Some(bytes) if !bytes.is_empty() => doubtful(format!("<bytes {}{}>", plain(bytes), reason())),
+            _ => doubtful(format!("<unavailable{}>", reason())),
+        },
+        State::Other => doubtful(format!("<of an unknown state: {}>", content(value))),
+    }
+}
+
+/// A value that the program had, with what is odd about it.
+fn exact(value: &Value, depth: u32) -> String {
+    let mut text = content(value).style(style::value()).to_string();
+    if let Some(target) = value.target.as_deref().filter(|_| depth < MAX_DEPTH) {
+        text = format!("{text} → {}", at_depth(target, depth + 1));
+    }
+    if let Some(reason) = &value.reason {
+        text = format!("{text} {}", format!("({})", plain(reason)).style(style::doubt()));
+    }
+    text
+}
+
+fn has_named_members(value: &Value) -> bool {
+    value.value.is_object() && !value.members.is_empty()
+}
+
+fn members(value: &Value, depth: u32) -> String {
+    let members: Vec<String> = value.members.iter().map(|member| labelled(member, depth + 1)).collect();
+    format!("{{{}}}", members.join(", "))
+}
+
+/// What stands in `value` and beside it, whatever the state.
+fn content(value: &Value) -> String {
+    match &value.value {
+        Json::Null => "NULL".into(),
+        Json::String(text) if is_text(value) => {
+            value.bytes.as_deref().and_then(quoted_bytes).unwrap_or_else(|| quoted(text))
+        }
+        Json::String(_) if value.text.is_some() => value.text.as_deref().map(plain).unwrap_or_default(),
+        other => match &value.text {
+            Some(look) => format!("{} {}", json(other), plain(look)),
+            None => json(other),
+        },
+    }
+}
+
+/// Strings that are text in the program; the others are numbers, names of enumerators and addresses.
+fn is_text(value: &Value) -> bool {
+    value.length.is_some() || value.state == State::Truncated
+}
+
+/// A list or an object of plain values.
+fn json(value: &Json) -> String {
+    match value {
+        Json::String(text) => plain(text),
+        Json::Array(elements) => {
+            let elements: Vec<String> = elements.iter().map(json).collect();
+            format!("[{}]", elements.join(", "))
+        }
+        Json::Object(members) => {
+            let members: Vec<String> =
+                members.iter().map(|(name, value)| format!("{} = {}", plain(name), json(value))).collect();
+            format!("{{{}}}", members.join(", "))
+        }
+        other => other.to_string(),
+    }
+}
