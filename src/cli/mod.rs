@@ -1,1 +1,4 @@
 //! cli
+
+pub mod functions;
+pub mod selection;
