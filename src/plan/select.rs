@@ -12,11 +12,10 @@ mod pattern;
 
 pub use self::error::SelectError;
 
-use self::candidate::{Candidate, symbols};
+use self::candidate::{Candidate, candidates};
 use self::choice::Choice;
 use self::origin::{is_program_source, is_standard_name, is_startup};
 use super::Skipped;
-use crate::address::Svma;
 use crate::binary::{Binary, find_library};
 use crate::dwarf::function::Function;
 use crate::dwarf::types::TypeTable;
@@ -89,19 +88,27 @@ fn select_from(index: usize, binary: &Binary, choice: &mut Choice, selected: &mu
     let path = binary.path().display();
     selected.notes.extend(problems.map(|problem| format!("of the debug info of `{path}`, {problem}")));
 
-    let described: Vec<Candidate> = info.functions().iter().map(Candidate::Described).collect();
-    let mut candidates = [described, symbols(binary, info.functions())].concat();
-    candidates.sort_by_key(Candidate::address);
-    let default = DefaultChoice::of(binary, index == 0, info.functions());
-    candidates.retain(|candidate| choice.is_chosen(candidate, &default));
+    let mut candidates = candidates(binary, info.functions());
+    let default = DefaultChoice::of(index == 0, info.functions());
+    candidates.retain_mut(|candidate| choice.is_chosen(candidate, &default));
 
-    let listed = candidates.iter().filter_map(Candidate::described);
-    let functions = info.describe(listed, &mut selected.types).into_iter();
-    selected.functions.extend(functions.map(|function| SelectedFunction { object: index, function }));
-    for symbol in candidates.iter().filter_map(Candidate::symbol) {
-        match symbol.refusal() {
-            Some(reason) => selected.skipped.push(Skipped { function: symbol.name.clone(), reason: reason.to_owned() }),
-            None => selected.functions.push(SelectedFunction { object: index, function: symbol.function(&info) }),
+    let (described, others): (Vec<_>, Vec<_>) = candidates.iter().partition(|candidate| candidate.described.is_some());
+    let functions = info.describe(described.iter().filter_map(|candidate| candidate.described), &mut selected.types);
+    for function in functions {
+        let entry = function.ranges.first().map(|range| range.start);
+        // A description that could be listed, but not read again, is missing from `functions`: damage.
+        let Ok(at) = described.binary_search_by_key(&entry, |candidate| candidate.address()) else { continue };
+        selected.functions.push(SelectedFunction { object: index, function: described[at].called(function) });
+    }
+    for candidate in others {
+        match candidate.refusal() {
+            Some(reason) => {
+                selected.skipped.push(Skipped { function: candidate.name.clone(), reason: reason.to_owned() })
+            }
+            None => {
+                let function = candidate.function(&info).map(|function| candidate.called(function));
+                selected.functions.extend(function.map(|function| SelectedFunction { object: index, function }));
+            }
         }
     }
     selected.functions.sort_by_key(|it| (it.object, it.function.ranges.first().map(|range| range.start)));
@@ -113,32 +120,29 @@ enum DefaultChoice {
     OwnSources,
     /// All symbols but those of the start files, where the program itself has no debug info.
     Symbols,
-    /// What other files can call: the addresses.
-    Exports(Vec<Svma>),
+    /// What other files can call.
+    Exports,
 }
 
 impl DefaultChoice {
-    fn of(binary: &Binary, is_program: bool, described: &[Listed]) -> Self {
-        if !is_program {
-            let symbols =
-                binary.function_symbols().into_iter().filter(|symbol| symbol.is_exported && !symbol.is_indirect);
-            return Self::Exports(symbols.map(|symbol| symbol.address).collect());
+    fn of(is_program: bool, described: &[Listed]) -> Self {
+        match is_program {
+            true if described.iter().any(is_own) => Self::OwnSources,
+            true => Self::Symbols,
+            false => Self::Exports,
         }
-        if described.iter().any(is_own) { Self::OwnSources } else { Self::Symbols }
     }
 
-    fn holds(&self, candidate: &Candidate) -> bool {
+    fn holds(&self, candidate: &mut Candidate) -> bool {
         match self {
-            Self::OwnSources => candidate.described().is_some_and(is_own),
+            Self::OwnSources => candidate.described.is_some_and(is_own),
             Self::Symbols => {
-                let symbol = candidate.symbol().filter(|symbol| !is_startup(symbol.symbol.name));
-                symbol.is_some_and(|symbol| !is_standard_name(&symbol.name))
+                candidate.described.is_none() && !is_startup(candidate.symbol()) && !is_standard_name(&candidate.name)
             }
-            Self::Exports(_) if is_startup(candidate.symbol_name()) => false,
-            Self::Exports(addresses) => match candidate {
-                Candidate::Described(listed) => addresses.binary_search(&listed.entry).is_ok(),
-                Candidate::Symbol(symbol) => symbol.symbol.is_exported,
-            },
+            Self::Exports => {
+                candidate.ask_for_export();
+                candidate.is_exported() && !is_startup(candidate.symbol())
+            }
         }
     }
 }

@@ -69,19 +69,36 @@ impl Choice {
     }
 
     /// Whether `candidate` is chosen. Notes which patterns have been met, and what was near to those that have not.
-    pub(super) fn is_chosen(&mut self, candidate: &Candidate, default: &DefaultChoice) -> bool {
-        let (name, symbol) = (candidate.name(), candidate.symbol_name());
+    pub(super) fn is_chosen(&mut self, candidate: &mut Candidate, default: &DefaultChoice) -> bool {
+        let by_name = self.is_chosen_by_name(candidate);
+        let by_source = self.is_chosen_by_source(candidate);
+        let is_wanted = match (self.functions.is_empty(), self.sources.is_empty()) {
+            (true, true) => default.holds(candidate),
+            (false, true) => by_name,
+            (true, false) => by_source && candidate.described.is_some_and(|listed| !listed.artificial),
+            (false, false) => by_name && by_source,
+        };
+        is_wanted && !self.excluded.iter().any(|pattern| candidate.is_meant_by(pattern))
+    }
+
+    fn is_chosen_by_name(&mut self, candidate: &mut Candidate) -> bool {
         let mut by_name = false;
         for tried in &mut self.functions {
-            let is_match = tried.pattern.is_match(name, symbol);
-            tried.has_matched |= is_match;
-            by_name |= is_match;
+            if candidate.is_meant_by(&tried.pattern) {
+                tried.has_matched = true;
+                by_name = true;
+            }
             if !tried.has_matched {
-                let wanted = tried.pattern.text().replace(['*', '?'], "");
+                let (name, wanted) = (&candidate.name, tried.pattern.text().replace(['*', '?'], ""));
                 let last = if wanted.contains("::") { name } else { name.rsplit("::").next().unwrap_or(name) };
                 tried.compare(&wanted, last, name);
             }
         }
+        candidate.ask_for(self.functions.iter().map(|tried| &tried.pattern));
+        by_name
+    }
+
+    fn is_chosen_by_source(&mut self, candidate: &Candidate) -> bool {
         let mut by_source = false;
         for (tried, file) in self.sources.iter_mut().filter_map(|tried| Some((tried, candidate.file()?))) {
             let is_match = tried.pattern.is_match(file);
@@ -93,13 +110,7 @@ impl Choice {
                 tried.compare(&last(Path::new(&text)), &last(file), &file.to_string_lossy());
             }
         }
-        let is_wanted = match (self.functions.is_empty(), self.sources.is_empty()) {
-            (true, true) => default.holds(candidate),
-            (false, true) => by_name,
-            (true, false) => by_source && candidate.described().is_some_and(|listed| !listed.artificial),
-            (false, false) => by_name && by_source,
-        };
-        is_wanted && !self.excluded.iter().any(|pattern| pattern.is_match(name, symbol))
+        by_source
     }
 
     /// Whether every pattern was met, and anything is left to probe.
@@ -107,9 +118,10 @@ impl Choice {
         let binary = || -> PathBuf { program.path().to_path_buf() };
         if let Some(tried) = self.functions.iter().find(|tried| !tried.has_matched) {
             let pattern = tried.pattern.text().to_owned();
-            let is_imported = program.imports().iter().any(|import| {
-                tried.pattern.is_match(&demangle(import).unwrap_or_else(|| (*import).to_owned()), import)
-            });
+            let meant = |import: &str| {
+                tried.pattern.is_symbol(import) || demangle(import).is_some_and(|name| tried.pattern.is_name(&name))
+            };
+            let is_imported = program.imports().into_iter().any(meant);
             return Err(SelectError::NoMatch { pattern, binary: binary(), closest: tried.closest(), is_imported });
         }
         if let Some(tried) = self.sources.iter().find(|tried| !tried.has_matched) {

@@ -159,3 +159,17 @@ fn functions_of_a_library_are_selected_by_its_name() {
     let error = choose(&fixture.program(), &["area"]).unwrap_err();
     assert!(error.hint().unwrap().contains("--lib"), "{error:?}");
 }
+
+/// Guards against `malloc` that is not found because its debug info calls it by another name.
+#[test]
+fn a_function_is_found_by_each_of_its_symbols() {
+    let source = "int inner_area(int side) { return side * side; }
+        int area(int side) __attribute__((alias(\"inner_area\")));
+        int main(int argc, char **argv) { return area(argc) + !argv; }";
+    let fixture = Fixture::compile("gcc", &["-g"], source);
+    let selected = choose(&fixture.program(), &["area"]).unwrap();
+    let area = &selected.functions[0].function;
+    assert_eq!((area.name.as_str(), area.symbol.as_str(), area.parameters.len()), ("area", "area", 1));
+    assert_eq!(names(&choose(&fixture.program(), &["inner_area", "area"]).unwrap()), ["inner_area"]);
+    assert_eq!(names(&choose(&fixture.program(), &["!area"]).unwrap()), ["main"]);
+}
