@@ -1,4 +1,4 @@
-//! cli
+//! The subcommands: one file each, and the options that they share.
 
 pub mod functions;
 pub mod selection;

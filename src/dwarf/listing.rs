@@ -84,6 +84,10 @@ struct Lister<'l, 'a> {
 impl<'a> Lister<'_, 'a> {
     fn list(mut self) -> Vec<Listed> {
         let mut functions = Vec::new();
+        // An assembler knows where its functions are, but nothing of their parameters: the symbol table says as much.
+        if self.units.get(self.unit).language == Language::Assembly {
+            return functions;
+        }
         let Ok(mut raw) = self.units.get(self.unit).unit.entries_raw(None) else { return functions };
         let mut entry = DebuggingInformationEntry::null();
         while !raw.is_empty() {
