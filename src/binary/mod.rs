@@ -11,6 +11,7 @@ mod headers;
 mod library;
 mod map;
 mod note;
+mod search;
 mod section;
 mod segment;
 mod symbol;
@@ -32,6 +33,7 @@ pub use self::error::BinaryError;
 pub use self::headers::Machine;
 pub use self::library::{LibraryError, find_library};
 pub use self::map::SectionBytes;
+pub use self::search::find_program;
 pub use self::segment::LoadSegment;
 pub use self::symbol::FunctionSymbol;
 

@@ -22,8 +22,10 @@ impl<'a> Units<'a> {
         }
         let file = header.file(index)?;
         let name = self.path(unit, file.path_name())?;
-        let folder = file.directory(header).and_then(|folder| self.path(unit, folder)).unwrap_or_default();
         let compiled_in = self.get(unit).unit.comp_dir.map_or(Path::new(""), |folder| as_path(folder.slice()));
+        // Folder 0 is the compilation directory itself; the others are relative to it.
+        let listed = if file.directory_index() == 0 { None } else { file.directory(header) };
+        let folder = listed.and_then(|folder| self.path(unit, folder)).unwrap_or_default();
         // `collect` leaves out `.`; `..` stays, since what it means depends on symbolic links.
         Some(compiled_in.join(folder).join(name).components().collect())
     }

@@ -16,6 +16,9 @@ use crate::binary::{Binary, FunctionSymbol};
 /// `DW_AT_abstract_origin` and `DW_AT_specification` in a row at the most: compilers make two.
 pub(super) const MAX_CHAIN: usize = 16;
 
+/// Ranges of one function at the most: compilers make two.
+const MAX_RANGES: usize = 256;
+
 /// A function with code of its own, as far as one must know it to choose.
 #[derive(Clone, Debug)]
 pub struct Listed {
@@ -48,7 +51,7 @@ pub(super) fn list<'a>(units: &Units<'a>, binary: &Binary, symbols: &[FunctionSy
 
 /// Where the entry of a function is: the ranges of its code, of which the first begins with it.
 pub(super) fn code_of<'a>(units: &Units<'a>, unit: u32, entry: &Entry<'a>) -> Vec<std::ops::Range<Svma>> {
-    let mut ranges = units.ranges_of(unit, entry);
+    let mut ranges: Vec<_> = units.ranges_of(unit, entry).take(MAX_RANGES).collect();
     let stated = entry.attr_value(dw::DW_AT_entry_pc).and_then(|value| units.address(unit, value));
     if let Some(at) = stated.and_then(|stated| ranges.iter().position(|range| range.start == stated)) {
         ranges[..=at].rotate_right(1);
@@ -81,6 +84,10 @@ struct Lister<'l, 'a> {
 impl<'a> Lister<'_, 'a> {
     fn list(mut self) -> Vec<Listed> {
         let mut functions = Vec::new();
+        // An assembler knows where its functions are, but nothing of their parameters: the symbol table says as much.
+        if self.units.get(self.unit).language == Language::Assembly {
+            return functions;
+        }
         let Ok(mut raw) = self.units.get(self.unit).unit.entries_raw(None) else { return functions };
         let mut entry = DebuggingInformationEntry::null();
         while !raw.is_empty() {

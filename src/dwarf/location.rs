@@ -10,7 +10,7 @@ use super::units::{DieRef, Slice, Units, Value};
 use crate::address::Svma;
 
 /// Entries of one location list that are looked at.
-const MAX_ENTRIES: usize = 1 << 16;
+const MAX_ENTRIES: usize = 1 << 12;
 /// Pieces of one value at the most.
 const MAX_PIECES: usize = 64;
 /// Operations of one expression at the most.

@@ -5,13 +5,16 @@ use gimli::{DebuggingInformationEntry, constants as dw};
 use super::units::Units;
 use crate::address::Svma;
 
+/// Ranges of one unit at the most: there may be one for each function.
+const MAX_RANGES: usize = 1 << 20;
+
 impl Units<'_> {
     /// The unit whose code `address` is in.
     pub(super) fn unit_at(&self, address: Svma) -> Option<u32> {
         self.numbers().find(|&unit| {
             let parsed = &self.get(unit).unit;
             let root = parsed.entry(parsed.header.root_offset()).ok();
-            root.is_some_and(|root| self.ranges_of(unit, &root).iter().any(|range| range.contains(&address)))
+            root.is_some_and(|root| self.ranges_of(unit, &root).take(MAX_RANGES).any(|range| range.contains(&address)))
         })
     }
 

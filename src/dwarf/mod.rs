@@ -193,8 +193,4 @@ impl<'a> DebugInfo<'a> {
 }
 
 #[cfg(test)]
-mod damage_tests;
-#[cfg(test)]
-mod location_tests;
-#[cfg(test)]
 mod tests;

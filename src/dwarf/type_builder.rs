@@ -12,6 +12,8 @@ use super::units::{DieRef, Entry, Units};
 /// How many pointers are followed from a parameter to a type that is still described. What is further away has a name and no more:
 /// through its pointers, one type of a large program leads to nearly all of them.
 const MAX_POINTERS: usize = 4;
+/// Entries directly below one at the most.
+const MAX_CHILDREN: usize = 1 << 16;
 /// Typedefs, qualifiers and array types in a row at the most, where a size is looked for.
 const MAX_CHAIN: usize = 64;
 
@@ -30,6 +32,9 @@ impl<'a> Units<'a> {
         let Ok(root) = tree.root() else { return found };
         let mut children = root.children();
         while let Ok(Some(child)) = children.next() {
+            if found.len() == MAX_CHILDREN {
+                break;
+            }
             let entry = child.entry();
             found.push((DieRef { unit: die.unit, offset: entry.offset.0 }, entry.clone()));
         }

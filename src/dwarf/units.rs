@@ -18,9 +18,6 @@ pub(super) type Entry<'a> = gimli::DebuggingInformationEntry<Slice<'a>>;
 pub(super) type Value<'a> = AttributeValue<Slice<'a>>;
 type Header<'a> = gimli::UnitHeader<Slice<'a>>;
 
-/// Ranges of one function or unit at the most: compilers make two.
-const MAX_RANGES: usize = 1 << 16;
-
 /// A debugging information entry, by its unit's number and its place in the unit.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct DieRef {
@@ -36,6 +33,7 @@ pub(super) struct Unit<'a> {
     /// Its entries are in another file (split DWARF).
     pub(super) is_split: bool,
     is_supplementary: bool,
+    is_partial: bool,
 }
 
 /// All units of a file, those in `.debug_info` first.
@@ -77,6 +75,7 @@ impl<'a> Units<'a> {
         all.add(types, false);
         all.supplementary = all.add(sup, true);
         all.signatures = all.type_signatures();
+        all.name_common_language();
         all
     }
 
@@ -89,6 +88,14 @@ impl<'a> Units<'a> {
         let start = self.units.len();
         self.units.extend(parsed);
         start..self.units.len()
+    }
+
+    /// What dwz took out of several units does not say its language any more: it is nearly always that of all of them.
+    fn name_common_language(&mut self) {
+        let common = self.units.iter().map(|unit| unit.language).find(|language| *language != Language::Other);
+        for unit in self.units.iter_mut().filter(|unit| unit.is_partial) {
+            unit.language = common.unwrap_or(unit.language);
+        }
     }
 
     fn type_signatures(&self) -> HashMap<DebugTypeSignature, DieRef> {
@@ -161,25 +168,22 @@ impl<'a> Units<'a> {
     }
 
     /// The code of an entry, from `DW_AT_low_pc` and `DW_AT_high_pc` or `DW_AT_ranges` (DWARF 5, 2.17), without empty ranges.
-    pub(super) fn ranges_of(&self, unit: u32, entry: &Entry<'a>) -> Vec<Range<Svma>> {
-        if let Some(value) = entry.attr_value(dw::DW_AT_ranges) {
-            let list = self.dwarf_of(unit).attr_ranges(&self.get(unit).unit, value).ok().flatten();
-            let ranges = list.into_iter().flatten().map_while(Result::ok).take(MAX_RANGES);
-            return ranges
-                .filter(|range| range.begin < range.end)
-                .map(|range| Svma(range.begin)..Svma(range.end))
-                .collect();
-        }
-        let range = || {
-            let start = self.address(unit, entry.attr_value(dw::DW_AT_low_pc)?)?;
-            let high = entry.attr_value(dw::DW_AT_high_pc)?;
-            let end = match high.udata_value() {
-                Some(size) => Svma(start.0.checked_add(size)?),
-                None => self.address(unit, high)?,
-            };
-            (start < end).then_some(start..end)
+    pub(super) fn ranges_of(&self, unit: u32, entry: &Entry<'a>) -> impl Iterator<Item = Range<Svma>> + use<'a> {
+        let list = entry.attr_value(dw::DW_AT_ranges);
+        let single = if list.is_none() { self.single_range(unit, entry) } else { None };
+        let list = list.and_then(|list| self.dwarf_of(unit).attr_ranges(&self.get(unit).unit, list).ok().flatten());
+        let listed = list.into_iter().flatten().map_while(Result::ok).map(|range| Svma(range.begin)..Svma(range.end));
+        single.into_iter().chain(listed).filter(|range| range.start < range.end)
+    }
+
+    fn single_range(&self, unit: u32, entry: &Entry<'a>) -> Option<Range<Svma>> {
+        let start = self.address(unit, entry.attr_value(dw::DW_AT_low_pc)?)?;
+        let high = entry.attr_value(dw::DW_AT_high_pc)?;
+        let end = match high.udata_value() {
+            Some(size) => Svma(start.0.checked_add(size)?),
+            None => self.address(unit, high)?,
         };
-        range().into_iter().collect()
+        Some(start..end)
     }
 }
 
@@ -193,7 +197,8 @@ impl<'a> Unit<'a> {
         };
         let is_split =
             unit.dwo_id.is_some() || root.has_attr(dw::DW_AT_dwo_name) || root.has_attr(dw::DW_AT_GNU_dwo_name);
-        Some(Self { unit, language, is_split, is_supplementary })
+        let is_partial = root.tag == dw::DW_TAG_partial_unit;
+        Some(Self { unit, language, is_split, is_supplementary, is_partial })
     }
 }
 

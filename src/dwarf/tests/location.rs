@@ -2,10 +2,10 @@
 
 use gimli::{AttributeValue, Expression, LittleEndian};
 
-use super::function::{FrameBase, Location, Piece, Place};
-use super::units::{Slice, Units};
-use super::*;
 use crate::binary::fixture::Fixture;
+use crate::dwarf::function::{FrameBase, Location, Piece, Place};
+use crate::dwarf::units::{Slice, Units};
+use crate::dwarf::*;
 
 /// What the expressions mean at an entry whose frame base is `base`.
 fn locations<const N: usize>(base: Option<FrameBase>, expressions: [&[u8]; N]) -> [Location; N] {

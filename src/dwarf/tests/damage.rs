@@ -1,7 +1,7 @@
 //! Debug info that was cut off or overwritten: less, or an error, but never a panic or an endless loop.
 
-use super::*;
 use crate::binary::fixture::Fixture;
+use crate::dwarf::*;
 
 const SOURCE: &str = "
     struct rec { int a; struct rec *next; enum { RED, GREEN } color; char name[16]; };
