@@ -23,9 +23,9 @@ fn functions_are_listed_with_their_places_and_parameters() {
     let list = listed(&fixture, &["-f", "add", "-f", "nap"]);
 
     let add = line_about(&list, "add");
-    assert!(add.contains("int a") && add.contains("int b"), "{add}");
+    assert!(add.contains("add(a: int, b: int) -> int"), "{add}");
     assert!(add.contains(&format!("returns.c:{}", fixture.line_of("KEEP int add("))), "{add}");
-    assert!(line_about(&list, "nap").contains("int milliseconds"));
+    assert!(line_about(&list, "nap").contains("milliseconds: int"));
     assert!(!list.contains("sum_to"), "{list}");
 }
 

@@ -48,8 +48,10 @@ impl<'a> Coroner<'a> {
         let report = self.report(death, recorder);
         self.reports += 1;
         let saved_at = self.write(&report);
-        let options = render::text::Options { verbose: self.run.verbose, saved_at: saved_at.as_deref() };
-        let page = render::text::page(&report, &options);
+        let mut page = render::text::page(&report, self.run.verbose);
+        if let Some(path) = saved_at {
+            page.push_str(&format!("\nReport: {}\n", path.display()));
+        }
         let _ = anstream::stderr().lock().write_all(page.as_bytes());
     }
 
@@ -142,7 +144,11 @@ impl<'a> Coroner<'a> {
         report::Process {
             exe: self.prepared.binaries[0].path().display().to_string(),
             // A descendant may have been started with others, and elsewhere.
-            args: if is_root { self.run.arguments.iter().map(|arg| arg.to_string_lossy().into()).collect() } else { vec![] },
+            args: if is_root {
+                self.run.arguments.iter().map(|arg| arg.to_string_lossy().into()).collect()
+            } else {
+                vec![]
+            },
             cwd: if is_root { here() } else { None },
             build_id: self.prepared.binaries[0].build_id().map(str::to_owned),
             started_at: wall_clock(death.event.watched.started_ns).to_string(),

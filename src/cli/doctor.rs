@@ -69,7 +69,9 @@ fn kernel() -> Finding {
     let version = (numbers.next().unwrap_or(0), numbers.next().unwrap_or(0));
     let found = format!("Linux {release}, {}", std::env::consts::ARCH);
     match version {
-        (0..6, _) => Finding::bad("kernel", found, "probes that may fault pages in need Linux 6.0; 6.6 and 6.13 attach faster"),
+        (0..6, _) => {
+            Finding::bad("kernel", found, "probes that may fault pages in need Linux 6.0; 6.6 and 6.13 attach faster")
+        }
         _ => Finding::good("kernel", found),
     }
 }
@@ -101,7 +103,10 @@ fn memory_lock() -> Finding {
     use nix::sys::resource::{RLIM_INFINITY, Resource, getrlimit};
     match getrlimit(Resource::RLIMIT_MEMLOCK) {
         Ok((RLIM_INFINITY, _)) => Finding::good("locked memory", "unlimited"),
-        Ok((bytes, _)) => Finding::good("locked memory", format!("{bytes} bytes (no matter: eBPF memory is not counted since Linux 5.11)")),
+        Ok((bytes, _)) => Finding::good(
+            "locked memory",
+            format!("{bytes} bytes (no matter: eBPF memory is not counted since Linux 5.11)"),
+        ),
         Err(error) => Finding::bad("locked memory", error.to_string(), ""),
     }
 }

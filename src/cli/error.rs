@@ -1,12 +1,11 @@
 //! Any error of any subcommand, with what the user can do about it and the status to end with.
 
 use super::functions::FunctionsError;
-use super::show::ShowError;
 use crate::binary::BinaryError;
 use crate::launch::LaunchError;
 use crate::plan::select::SelectError;
 use crate::probe::ProbeError;
-use crate::report::WriteError;
+use crate::report::{ReadError, WriteError};
 
 /// What a shell says when a command was used wrongly, and what lastwords ends with when it could not do its work.
 pub const FAILURE: u8 = 2;
@@ -28,7 +27,7 @@ pub enum Error {
     Functions(#[from] FunctionsError),
     /// A report that cannot be shown.
     #[error(transparent)]
-    Show(#[from] ShowError),
+    Read(#[from] ReadError),
     /// Where reports are to go.
     #[error(transparent)]
     Write(#[from] WriteError),
@@ -49,7 +48,7 @@ impl Error {
             Self::Launch(error) => error.hint(),
             Self::Select(error) => error.hint(),
             Self::Functions(error) => error.hint(),
-            Self::Show(error) => error.hint(),
+            Self::Read(error) => error.hint(),
             Self::Write(error) => error.hint(),
             Self::Probe(error) => error.hint(),
             Self::Wait(_) => None,

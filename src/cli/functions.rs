@@ -7,18 +7,22 @@ use std::io::{self, Write};
 use clap::Args;
 
 use super::selection::SelectionArgs;
+use crate::arch;
 use crate::binary::{Binary, BinaryError, find_program};
-use crate::dwarf::function::{Function, Location, Place, SourceLine};
-use crate::dwarf::types::{TypeId, TypeTable};
-use crate::plan::select::{SelectError, Selected, select};
-use crate::plan::{FunctionPlan, PieceSource, Source};
+use crate::plan::build::{Options, Prepared, prepare};
+use crate::plan::capture::readable;
+use crate::plan::describe::describe;
+use crate::plan::select::SelectError;
+use crate::plan::{FunctionPlan, Plan};
 
-/// List the functions that would be probed, with their parameters and what cannot be read of them
+/// Arguments of `lastwords functions`.
 #[derive(Args, Clone, Debug)]
 pub struct FunctionsArgs {
     #[command(flatten)]
     selection: SelectionArgs,
-
+    /// Show the steps by which the arguments are captured
+    #[arg(long)]
+    plan: bool,
     /// The program
     #[arg(value_name = "PROG")]
     program: OsString,
@@ -60,133 +64,71 @@ impl FunctionsError {
 }
 
 /// Lists to `out`; what the user should know besides goes to `notes`.
+///
+/// # Errors
+/// If the program cannot be read, nothing is selected, or `out` does not take the list.
 pub fn run(arguments: &FunctionsArgs, out: &mut impl Write, notes: &mut impl Write) -> Result<(), FunctionsError> {
     let program = Binary::open(&find_program(&arguments.program))?;
-    let selected = select(program, &arguments.selection.selection())?;
-    for note in &selected.notes {
+    let prepared = prepare(program, &arguments.selection.selection(), &Options::default())?;
+    for note in &prepared.notes {
         writeln!(notes, "note: {note}")?;
     }
-    match write_list(&selected, out) {
+    match write_list(&prepared, arguments.plan, out) {
         // `lastwords functions PROG | head` has seen enough.
         Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(()),
         written => Ok(written?),
     }
 }
 
-fn write_list(selected: &Selected, out: &mut impl Write) -> io::Result<()> {
-    for it in &selected.functions {
-        let object = selected.objects[it.object].path();
-        let outline = Outline::of_function(&it.function, &selected.types);
-        match (&outline.declared, it.function.ranges.first()) {
-            (Some(line), _) => write!(out, "{}:{}: ", line.file.display(), line.line)?,
-            (None, Some(range)) => write!(out, "{}+{}: ", object.display(), range.start)?,
-            (None, None) => {}
+fn write_list(prepared: &Prepared, with_plan: bool, out: &mut impl Write) -> io::Result<()> {
+    let plan = &prepared.plan;
+    for function in &plan.functions {
+        match &function.declared {
+            Some(line) => write!(out, "{}:{}: ", line.file.display(), line.line)?,
+            None => write!(out, "{}+{}: ", plan.objects[function.object].display(), function.address)?,
         }
-        write!(out, "{outline}")?;
+        write!(out, "{}", Outline { function, plan })?;
+        if with_plan {
+            let text = describe(function, &plan.types, arch::host());
+            text.lines().try_for_each(|line| writeln!(out, "    {line}"))?;
+        }
     }
-    for skipped in &selected.skipped {
+    for skipped in &plan.skipped {
         writeln!(out, "skipped: {}: {}", skipped.function, skipped.reason)?;
     }
     out.flush()
 }
 
 /// A function as it is listed.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Outline {
-    name: String,
-    declared: Option<SourceLine>,
-    /// `None` where there is no debug info.
-    parameters: Option<Vec<ParameterOutline>>,
-    result: Option<String>,
+struct Outline<'a> {
+    function: &'a FunctionPlan,
+    plan: &'a Plan,
 }
 
-#[derive(Clone, Debug, PartialEq, Eq)]
-struct ParameterOutline {
-    name: String,
-    ty: String,
-    /// Why it cannot be read, if it cannot.
-    obstacle: Option<String>,
-}
-
-impl Outline {
-    /// What debug info says of a function.
-    #[must_use]
-    pub fn of_function(function: &Function, types: &TypeTable) -> Self {
-        let name_of = |ty: TypeId| types.get(ty).name.clone();
-        let parameters = function.parameters.iter().enumerate().map(|(index, parameter)| ParameterOutline {
-            name: parameter_name(parameter.name.as_deref(), index),
-            ty: name_of(parameter.ty),
-            obstacle: obstacle_in_location(&parameter.location),
-        });
-        Self {
-            name: function.name.clone(),
-            declared: function.declared.clone(),
-            parameters: (!function.from_symbol_table).then(|| parameters.collect()),
-            result: function.return_type.map(name_of),
-        }
-    }
-
-    /// What is going to be read of a function.
-    #[must_use]
-    pub fn of_plan(plan: &FunctionPlan, types: &TypeTable) -> Self {
-        let name_of = |ty: TypeId| types.get(ty).name.clone();
-        let parameters = plan.arguments.iter().enumerate().map(|(index, argument)| ParameterOutline {
-            name: parameter_name(argument.name.as_deref(), index),
-            ty: name_of(argument.ty),
-            obstacle: obstacle_in_pieces(&argument.pieces),
-        });
-        Self {
-            name: plan.name.clone(),
-            declared: plan.declared.clone(),
-            parameters: plan.has_debug_info.then(|| parameters.collect()),
-            result: plan.returns.as_ref().map(|returns| name_of(returns.ty)),
-        }
-    }
-}
-
-/// A parameter without a name is called by its place, from 1.
-fn parameter_name(name: Option<&str>, index: usize) -> String {
-    name.map_or_else(|| format!("#{}", index + 1), str::to_owned)
-}
-
-const OPTIMIZED_OUT: &str = "optimized out";
-const OPTIMIZED_OUT_IN_PART: &str = "a part of it is optimized out";
-
-fn obstacle_in_location(location: &Location) -> Option<String> {
-    match location {
-        Location::OptimizedOut => Some(OPTIMIZED_OUT.to_owned()),
-        Location::Unsupported(reason) => Some(reason.clone()),
-        Location::Pieces(pieces) => {
-            pieces.iter().any(|piece| piece.place == Place::OptimizedOut).then(|| OPTIMIZED_OUT_IN_PART.to_owned())
-        }
-    }
-}
-
-fn obstacle_in_pieces(pieces: &[PieceSource]) -> Option<String> {
-    if pieces.iter().all(|piece| piece.source == Source::OptimizedOut) {
-        return Some(OPTIMIZED_OUT.to_owned());
-    }
-    pieces.iter().find_map(|piece| match &piece.source {
-        Source::Unavailable(reason) => Some(reason.clone()),
-        Source::OptimizedOut => Some(OPTIMIZED_OUT_IN_PART.to_owned()),
-        Source::Step { .. } | Source::Constant(_) => None,
-    })
-}
-
-impl fmt::Display for Outline {
+impl fmt::Display for Outline<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Some(parameters) = &self.parameters else {
-            return writeln!(f, "{}(...)  no debug info: the registers for integer arguments are guessed", self.name);
-        };
-        let list: Vec<String> = parameters.iter().map(|it| format!("{}: {}", it.name, it.ty)).collect();
-        write!(f, "{}({})", self.name, list.join(", "))?;
-        if let Some(result) = &self.result {
-            write!(f, " -> {result}")?;
+        let Self { function, plan } = self;
+        if !function.has_debug_info {
+            return writeln!(
+                f,
+                "{}(...)  no debug info: the registers for integer arguments are guessed",
+                function.name
+            );
+        }
+        let name_of = |ty| plan.types.get(ty).name.as_str();
+        // A parameter without a name is called by its place, from 1.
+        let names = (1..).zip(&function.arguments).map(|(place, it)| it.name.clone().unwrap_or(format!("#{place}")));
+        let names: Vec<String> = names.collect();
+        let list: Vec<String> =
+            names.iter().zip(&function.arguments).map(|(name, it)| format!("{name}: {}", name_of(it.ty))).collect();
+        write!(f, "{}({})", function.name, list.join(", "))?;
+        if let Some(returns) = &function.returns {
+            write!(f, " -> {}", name_of(returns.ty))?;
         }
         writeln!(f)?;
-        for parameter in parameters {
-            if let Some(obstacle) = &parameter.obstacle {
-                writeln!(f, "    cannot read `{}`: {obstacle}", parameter.name)?;
+        for (name, argument) in names.iter().zip(&function.arguments) {
+            if let Err(obstacle) = readable(argument) {
+                writeln!(f, "    cannot read `{name}`: {obstacle}")?;
             }
         }
         Ok(())
@@ -232,6 +174,7 @@ mod tests {
         DIR/program.c:3: scaled(unused: int, factor: int, n: int) -> int
             cannot read `unused`: optimized out
         DIR/program.c:4: note(text: const char *, weight: double)
+            cannot read `weight`: in register xmm0
         ");
     }
 
@@ -256,18 +199,5 @@ mod tests {
         assert_eq!((error.exit_status(), error.hint().as_deref()), (2, Some("did you mean `scaled`?")));
         let error = list(&Fixture::new(), &[]).unwrap_err();
         assert_eq!(error.exit_status(), 127);
-    }
-
-    /// Guards against one word for all that cannot be read.
-    #[test]
-    fn each_obstacle_of_a_plan_has_its_own_words() {
-        let piece = |source| PieceSource { size: 8, source };
-        let step = || piece(Source::Step { step: 0, skip: 0 });
-        assert_eq!(obstacle_in_pieces(&[step()]), None);
-        assert_eq!(obstacle_in_pieces(&[piece(Source::OptimizedOut)]).as_deref(), Some("optimized out"));
-        let part = [step(), piece(Source::OptimizedOut)];
-        assert_eq!(obstacle_in_pieces(&part).as_deref(), Some("a part of it is optimized out"));
-        let register = [piece(Source::Unavailable("in register xmm0".to_owned()))];
-        assert_eq!(obstacle_in_pieces(&register).as_deref(), Some("in register xmm0"));
     }
 }

@@ -60,10 +60,7 @@ impl Cli {
                 functions::run(&args, &mut std::io::stdout().lock(), &mut std::io::stderr().lock())?;
                 Ok(Ending::Exited(0))
             }
-            Command::Show(args) => {
-                show::show(&args)?;
-                Ok(Ending::Exited(0))
-            }
+            Command::Show(args) => show::run(&args, verbose).map(Ending::Exited),
             Command::Doctor => doctor::run().map(Ending::Exited),
             Command::Demo(args) => demo::run(&args, verbose).map(Ending::Exited),
         }

@@ -148,7 +148,7 @@ pub fn execute(run: &Run) -> Result<Ending, Error> {
     if run.verbose {
         let milliseconds = attached.took.as_secs_f64() * 1e3;
         page::note(format_args!(
-            "attached {} functions ({} probes) by {} in {milliseconds:.1} ms; {} bytes a thread",
+            "attached {} functions in {milliseconds:.1} ms ({} probes by {}; {} bytes a thread)",
             attached.functions,
             attached.sites,
             attached.tier,

@@ -92,10 +92,16 @@ pub fn compile(
 }
 
 /// Why an argument cannot be read, or not all of it.
+///
+/// # Errors
+/// The reason, as a clause: "in register xmm0".
 pub fn readable(argument: &ArgumentPlan) -> Result<(), String> {
+    if !argument.pieces.is_empty() && argument.pieces.iter().all(|piece| piece.source == Source::OptimizedOut) {
+        return Err("optimized out".into());
+    }
     argument.pieces.iter().try_for_each(|piece| match &piece.source {
         Source::Step { .. } | Source::Constant(_) => Ok(()),
-        Source::OptimizedOut => Err("optimized out".into()),
+        Source::OptimizedOut => Err("a part of it is optimized out".into()),
         Source::Unavailable(reason) => Err(reason.clone()),
     })
 }

@@ -94,8 +94,8 @@ pub fn write_to(report: &Report, path: &Path, owner: Option<Owner>) -> Result<()
     let failed = |source| WriteError::File { path: path.into(), source };
     let name = path.file_name().and_then(|name| name.to_str()).ok_or_else(|| failed(Errno::EINVAL.into()))?;
     let directory = path.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."));
-    let folder = open_directory(directory, owner)
-        .map_err(|source| WriteError::Directory { path: directory.into(), source })?;
+    let folder =
+        open_directory(directory, owner).map_err(|source| WriteError::Directory { path: directory.into(), source })?;
     write_in(&folder, name, report, owner).map_err(failed)
 }
 
