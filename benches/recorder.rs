@@ -138,15 +138,14 @@ fn plan(program: &Path, function: &str, returns: Returns) -> Prepared {
 }
 
 fn load(prepared: &Prepared) -> Recorder {
-    let settings = Settings { calls: 64, threads: 16, signals: vec![11] };
+    let settings = Settings { threads: 16, ..Settings::default() };
     Recorder::load(&prepared.plan, &settings).expect("root, and a kernel that can do it: see `lastwords doctor`")
 }
 
 fn build(folder: &Path, name: &str, source: &str) -> PathBuf {
     let (program, file) = (folder.join(name), folder.join(format!("{name}.c")));
     std::fs::write(&file, source).expect("a source");
-    let status =
-        Command::new("gcc").args(["-g", "-O0", "-o"]).arg(&program).arg(&file).status();
+    let status = Command::new("gcc").args(["-g", "-O0", "-o"]).arg(&program).arg(&file).status();
     assert!(status.expect("gcc").success(), "gcc failed");
     program
 }
