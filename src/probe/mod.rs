@@ -7,6 +7,7 @@
 mod attach;
 mod error;
 pub mod kernel_types;
+mod mappings;
 mod multi;
 mod object;
 mod pool;
@@ -29,6 +30,7 @@ use lastwords_abi::{Config, Counter, Event, Fault, Function, Target};
 
 pub use attach::{Links, Site};
 pub use error::ProbeError;
+pub use mappings::{Mapping, MappingLog};
 pub use settings::Settings;
 pub use tier::Tier;
 
