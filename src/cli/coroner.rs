@@ -16,7 +16,7 @@ use crate::binary::Binary;
 use crate::crash::{self, Context, RegisterNames, Snapshot, Symbol, ThreadHistory};
 use crate::dwarf::{DebugInfo, DebugSections};
 use crate::plan::build::Prepared;
-use crate::probe::{Death, Recorder};
+use crate::probe::{Death, Mapping, Recorder};
 use crate::report::{self, Report};
 use crate::{arch, render};
 
@@ -39,7 +39,7 @@ impl<'a> Coroner<'a> {
     }
 
     /// Writes the report about one death and shows its page.
-    pub fn examine(&mut self, death: &Death, recorder: &Recorder) {
+    pub fn examine(&mut self, death: &Death, _mapped: Vec<Mapping>, recorder: &Recorder) {
         if death.event.exit_code & SIGNAL_BITS != death.fault.signal.cast_unsigned() {
             // Something else was faster: a SIGKILL from outside, say. That is no crash.
             tracing::debug!(?death.event, "a process did not die of its fault");

@@ -13,7 +13,7 @@ use crate::plan::build::{Options, prepare};
 use crate::plan::capture::Limits;
 use crate::plan::returns::Returns;
 use crate::plan::select::Selection;
-use crate::probe::{Recorder, Settings, Tier};
+use crate::probe::{MappingLog, Recorder, Settings, Tier};
 use crate::report::{self, Owner};
 
 /// Arguments of `lastwords run`.
@@ -161,10 +161,15 @@ pub fn execute(run: &Run) -> Result<Ending, Error> {
     let suspended = Suspended::new(&run.program, &run.arguments, run.identity.as_ref())?;
     recorder.watch(suspended.pid().as_raw().cast_unsigned())?;
     let signals = Signals::take().map_err(Error::Wait)?;
+    let mut mappings = MappingLog::watch(suspended.pid())
+        .inspect_err(|error| tracing::debug!(%error, "mappings are not told"))
+        .ok();
     let running = suspended.start()?;
     let mut coroner = coroner::Coroner::new(run, &prepared, running.pid());
-    let ending = until_end(running, signals, &mut recorder, |death, recorder| coroner.examine(&death, recorder))
-        .map_err(Error::Wait)?;
+    let ending = until_end(running, signals, &mut recorder, &mut mappings, |death, mapped, recorder| {
+        coroner.examine(&death, mapped, recorder);
+    })
+    .map_err(Error::Wait)?;
     coroner.close(&recorder);
     let took = recorder.detach();
     if run.verbose {
