@@ -16,6 +16,7 @@ use crate::maps::{EMPTY_FAULT, FAULTS, SLOTS, TARGET, THREADS, WATCHED, config, 
 use crate::memory;
 use crate::registers::Registers;
 use crate::slot::{self, Ids};
+use crate::streams;
 
 const SIGKILL: i32 = 9;
 /// `SIG_DFL` and `SIG_IGN`.
@@ -147,6 +148,7 @@ fn record_fault(ids: Ids, signal: i32, info: u64) -> Option<()> {
         (*fault).uid = bpf_get_current_uid_gid() as u32;
         arguments(fault);
         thread_state(&raw mut (*fault).thread);
+        (*fault).stream_list = streams::copy(ids).unwrap_or(0);
     }
     snapshot(ids)
 }

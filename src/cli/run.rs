@@ -7,7 +7,7 @@ use super::error::Error;
 use super::selection::SelectionArgs;
 use super::watch::{Signals, until_end};
 use super::{coroner, page};
-use crate::binary::{Binary, find_program};
+use crate::binary::{Binary, Streams, find_program};
 use crate::launch::{Ending, Identity, Suspended};
 use crate::plan::build::{Options, prepare};
 use crate::plan::capture::Limits;
@@ -145,7 +145,8 @@ pub fn execute(run: &Run) -> Result<Ending, Error> {
         report::check_directory(directory, run.owner())?;
     }
     let prepared = prepare(Binary::open(&run.program)?, &run.selection, &run.options)?;
-    let mut recorder = Recorder::load(&prepared.plan, &run.settings)?;
+    let settings = Settings { streams: Streams::of(&prepared.binaries[0]), ..run.settings.clone() };
+    let mut recorder = Recorder::load(&prepared.plan, &settings)?;
     let attached = recorder.attach(&prepared.plan, run.tier)?;
     if run.verbose {
         let milliseconds = attached.took.as_secs_f64() * 1e3;
