@@ -3,15 +3,19 @@
 //! Nothing here fails: the process is dead, and what is missing is said in the report, with its reason.
 
 pub mod assemble;
+pub mod code;
 pub mod decode;
 pub mod explain;
 mod follow;
+pub mod memory;
+pub mod modules;
 mod pieces;
 pub mod returned;
 pub mod ring;
 mod scalar;
 mod signal;
 mod text;
+pub mod unwind;
 
 use lastwords_abi::{Config, Counter, Event, Fault, Record, SlotHeader};
 
