@@ -13,6 +13,7 @@ use super::page;
 use super::run::{Output, Run};
 use crate::address::{LoadBias, Svma};
 use crate::binary::Binary;
+use crate::crash::memory::Memory;
 use crate::crash::{self, Context, RegisterNames, Snapshot, Symbol, ThreadHistory};
 use crate::dwarf::{DebugInfo, DebugSections};
 use crate::plan::build::Prepared;
@@ -90,11 +91,16 @@ impl<'a> Coroner<'a> {
             let (header, calls) = crash::ring::read_slot(slot, config, self.run.settings.calls)?;
             Some(ThreadHistory { header, calls })
         });
+        let mut memory = Memory::default();
+        for range in &death.memory {
+            memory.insert(range.address, &range.bytes);
+        }
         let snapshot = Snapshot {
             fault: death.fault,
             event: death.event,
             threads: threads.collect(),
             counters: recorder.counters().unwrap_or_default(),
+            memory,
         };
         let main = &self.prepared.binaries[0];
         let bias = LoadBias(

@@ -162,9 +162,8 @@ pub fn execute(run: &Run) -> Result<Ending, Error> {
     let suspended = Suspended::new(&run.program, &run.arguments, run.identity.as_ref())?;
     recorder.watch(suspended.pid().as_raw().cast_unsigned())?;
     let signals = Signals::take().map_err(Error::Wait)?;
-    let mut mappings = MappingLog::watch(suspended.pid())
-        .inspect_err(|error| tracing::debug!(%error, "mappings are not told"))
-        .ok();
+    let mut mappings =
+        MappingLog::watch(suspended.pid()).inspect_err(|error| tracing::debug!(%error, "mappings are not told")).ok();
     let running = suspended.start()?;
     let mut coroner = coroner::Coroner::new(run, &prepared, running.pid());
     let ending = until_end(running, signals, &mut recorder, &mut mappings, |death, mapped, recorder| {

@@ -14,6 +14,7 @@ pub mod returned;
 pub mod ring;
 mod scalar;
 mod signal;
+pub mod streams;
 mod text;
 pub mod unwind;
 
@@ -36,6 +37,8 @@ pub struct Snapshot {
     pub threads: Vec<ThreadHistory>,
     /// The map `COUNTERS`, summed over the processors.
     pub counters: [u64; Counter::COUNT as usize],
+    /// What was copied of its memory.
+    pub memory: memory::Memory,
 }
 
 /// What one thread's slot held.

@@ -10,8 +10,8 @@ use lastwords_abi::{Config, MAX_DATA_BYTES, Step, align8};
 use nix::libc::{SIGABRT, SIGBUS, SIGFPE, SIGILL, SIGSEGV, SIGSYS, SIGTRAP};
 
 use super::ProbeError;
-use crate::binary::Streams;
 use super::kernel_types::KernelTypes;
+use crate::binary::Streams;
 use crate::plan::{FunctionPlan, Plan};
 
 /// Bytes of one thread's ring at the most, where not even one record needs more.

@@ -7,6 +7,7 @@
 pub mod address;
 pub mod call;
 pub mod fault;
+mod output;
 pub mod read;
 pub mod write;
 
@@ -17,6 +18,7 @@ use serde::{Deserialize, Serialize};
 pub use address::{Address, Registers};
 pub use call::{Call, Frame, ReturnState, Returned, State, Thread, Value};
 pub use fault::{Access, Fault, Sender};
+pub use output::Output;
 pub use read::{ReadError, read};
 pub use write::{Owner, WriteError, check_directory, print, write, write_to};
 
@@ -37,6 +39,9 @@ pub struct Report {
     pub fault: Fault,
     /// Its threads: the one that crashed first, then by thread id.
     pub threads: Vec<Thread>,
+    /// What the program had printed and never got to write, by stream.
+    #[serde(default)]
+    pub output: Vec<Output>,
     /// Which functions were watched.
     pub probes: Probes,
     /// The bounds of the recorder, and what was lost to them.
