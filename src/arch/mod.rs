@@ -27,6 +27,9 @@ pub trait Architecture: Sync {
     /// DWARF numbers of the registers for integer arguments, in order.
     fn argument_registers(&self) -> &'static [u16];
 
+    /// The orders in which calling conventions hand out the integer registers; [`Self::argument_registers`] is one of them.
+    fn argument_orders(&self) -> &'static [&'static [u16]];
+
     /// Whether a function must give this register back as it found it: no argument arrives in it.
     fn is_callee_saved(&self, dwarf: u16) -> bool;
 

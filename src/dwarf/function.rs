@@ -126,8 +126,8 @@ pub enum Place {
 /// `DW_AT_frame_base`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum FrameBase {
-    /// `DW_OP_call_frame_cfa`.
-    Cfa,
+    /// `DW_OP_call_frame_cfa`, and what is added to that.
+    Cfa(i64),
     /// `DW_OP_reg*`: the value of a register after the prologue.
     Register(u16),
 }

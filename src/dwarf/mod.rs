@@ -4,12 +4,14 @@
 //! with what one must know to choose; [`DebugInfo::describe`] then describes the chosen functions and their types in full.
 
 mod describe;
+mod expression;
 mod frame;
 pub mod function;
 mod inlined;
 mod lines;
 mod listing;
 mod location;
+mod location_list;
 mod lookup;
 mod names;
 mod spelling;

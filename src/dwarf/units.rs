@@ -31,6 +31,8 @@ pub struct DieRef {
 pub(super) struct Unit<'a> {
     pub(super) unit: gimli::Unit<Slice<'a>>,
     pub(super) language: Language,
+    /// gcc or one of its family compiled it (`DW_AT_producer`).
+    pub(super) is_by_gcc: bool,
     /// Its entries are in another file (split DWARF).
     pub(super) is_split: bool,
     is_supplementary: bool,
@@ -201,8 +203,10 @@ impl<'a> Unit<'a> {
         };
         let is_split =
             unit.dwo_id.is_some() || root.has_attr(dw::DW_AT_dwo_name) || root.has_attr(dw::DW_AT_GNU_dwo_name);
+        let producer = root.attr_value(dw::DW_AT_producer).and_then(|producer| dwarf.attr_string(&unit, producer).ok());
+        let is_by_gcc = producer.is_some_and(|producer| producer.slice().starts_with(b"GNU "));
         let is_partial = root.tag == dw::DW_TAG_partial_unit;
-        Some(Self { unit, language, is_split, is_supplementary, is_partial })
+        Some(Self { unit, language, is_by_gcc, is_split, is_supplementary, is_partial })
     }
 }
 

@@ -24,6 +24,11 @@ const RSP: u16 = 7;
 const RIP: u16 = 16;
 const FIRST_VECTOR: u16 = 17;
 
+/// rdi, rsi, rdx, rcx, r8, r9: psABI section 3.2.3.
+const SYSTEM_V_ORDER: [u16; 6] = [5, 4, 1, 2, 8, 9];
+/// rcx, rdx, r8, r9: functions with the attribute `ms_abi`.
+const WINDOWS_ORDER: [u16; 4] = [2, 1, 8, 9];
+
 /// DWARF number to name, and to the word of `struct pt_regs` (arch/x86/include/asm/ptrace.h): r15 comes first there.
 const GENERAL: [(&str, u8); 17] = [
     ("rax", 10),
@@ -97,8 +102,11 @@ impl Architecture for X86_64 {
     }
 
     fn argument_registers(&self) -> &'static [u16] {
-        // rdi, rsi, rdx, rcx, r8, r9: psABI section 3.2.3.
-        &[5, 4, 1, 2, 8, 9]
+        &SYSTEM_V_ORDER
+    }
+
+    fn argument_orders(&self) -> &'static [&'static [u16]] {
+        &[&SYSTEM_V_ORDER, &WINDOWS_ORDER]
     }
 
     fn is_callee_saved(&self, dwarf: u16) -> bool {
