@@ -6,6 +6,7 @@
 
 pub mod address;
 pub mod call;
+pub mod directory;
 pub mod fault;
 pub mod read;
 pub mod write;
@@ -16,9 +17,10 @@ use serde::{Deserialize, Serialize};
 
 pub use address::{Address, Registers};
 pub use call::{Call, Frame, ReturnState, Returned, State, Thread, Value};
+pub use directory::{Owner, check as check_directory};
 pub use fault::{Access, Fault, Sender};
 pub use read::{ReadError, read};
-pub use write::{Owner, WriteError, check_directory, print, write, write_to};
+pub use write::{WriteError, check_file, print, write, write_to};
 
 /// What a report of this form says of itself in its field `schema`.
 pub const SCHEMA: &str = "lastwords/report/1";
