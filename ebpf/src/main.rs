@@ -8,6 +8,8 @@
 mod calls;
 mod kernel;
 mod maps;
+mod memory;
+mod pool;
 mod process;
 mod registers;
 mod slot;

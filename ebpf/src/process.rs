@@ -13,6 +13,7 @@ use lastwords_abi::{COMM_BYTES, Counter, Event, Fault, MAX_ARGS_BYTES, NO_SLOT, 
 
 use crate::kernel::read;
 use crate::maps::{EMPTY_FAULT, FAULTS, SLOTS, TARGET, THREADS, WATCHED, config, count, send};
+use crate::memory;
 use crate::registers::Registers;
 use crate::slot::{self, Ids};
 
@@ -205,7 +206,7 @@ fn end_slot(slot: u32, dying: bool) {
         slot::release(slot);
     } else if let Some(header) = SLOTS.get_ptr_mut(slot) {
         // SAFETY: the slot of the current thread.
-        unsafe { core::ptr::write_volatile(&raw mut (*header).state, SLOT_ENDED) };
+        unsafe { core::ptr::write_volatile(&raw mut (*header).pool.state, SLOT_ENDED) };
     }
 }
 
@@ -226,7 +227,10 @@ fn forget_thread(tid: u32) {
 fn snapshot(ids: Ids) -> Option<()> {
     let header = slot::for_death(ids)?;
     // SAFETY: the slot of the current thread.
-    unsafe { thread_state(&raw mut (*header).death) };
+    unsafe {
+        thread_state(&raw mut (*header).death);
+        memory::copy(ids, &raw const (*header).death);
+    }
     Some(())
 }
 
@@ -236,6 +240,9 @@ unsafe fn thread_state(to: *mut ThreadState) {
     unsafe {
         let saved = bpf_task_pt_regs(bpf_get_current_task_btf()) as *const c_void;
         bpf_probe_read_kernel((&raw mut (*to).registers).cast(), Registers::BYTES as u32, saved);
+        if config!(thread_tls_base) != 0 {
+            (*to).tls_base = read(bpf_get_current_task(), config!(thread_tls_base)).unwrap_or(0);
+        }
         bpf_get_current_comm((&raw mut (*to).comm).cast(), COMM_BYTES as u32);
         (*to).at_ns = now();
     }

@@ -97,7 +97,7 @@ impl Fault {
         uid: 0,
         args_bytes: 0,
         args: [0; MAX_ARGS_BYTES],
-        thread: ThreadState { at_ns: 0, registers: [0; REGISTER_WORDS], comm: [0; COMM_BYTES] },
+        thread: ThreadState { at_ns: 0, registers: [0; REGISTER_WORDS], tls_base: 0, comm: [0; COMM_BYTES] },
     };
 }
 
@@ -145,6 +145,8 @@ pub struct ThreadState {
     pub at_ns: u64,
     /// The saved registers, in the order of the architecture's `pt_regs`.
     pub registers: [u64; REGISTER_WORDS],
+    /// Where its thread-local storage is (`thread.fsbase` on x86-64).
+    pub tls_base: u64,
     /// The thread's name.
     pub comm: [u8; COMM_BYTES],
 }
@@ -167,12 +169,14 @@ impl Counter {
     pub const HANDLED_FAULTS: u32 = 5;
     /// Deaths of descendants that execute another file.
     pub const DEATHS_OF_OTHER_FILES: u32 = 6;
+    /// Pieces of stacks and windows of memory that found no room.
+    pub const MEMORY_LOST: u32 = 7;
     /// How many there are.
-    pub const COUNT: u32 = 7;
+    pub const COUNT: u32 = 8;
 }
 
 const _: () = assert!(size_of::<Record>() == 64);
 const _: () = assert!(size_of::<Fault>() == 80 + size_of::<ThreadState>() + MAX_ARGS_BYTES);
 const _: () = assert!(size_of::<Watched>() == 24);
 const _: () = assert!(size_of::<Event>() == 32);
-const _: () = assert!(size_of::<ThreadState>() == 8 + 8 * REGISTER_WORDS + COMM_BYTES);
+const _: () = assert!(size_of::<ThreadState>() == 16 + 8 * REGISTER_WORDS + COMM_BYTES);

@@ -30,6 +30,9 @@ pub struct RunArgs {
     /// Threads that can be recorded at the same time
     #[arg(long, value_name = "N", default_value_t = 256, value_parser = clap::value_parser!(u32).range(1..=1 << 16))]
     threads: u32,
+    /// Stack to keep of each thread of a dead process
+    #[arg(long, value_name = "KIB", default_value_t = 64, value_parser = clap::value_parser!(u32).range(0..=1024))]
+    stack: u32,
     /// Whether to record what calls return, and how long they take
     #[arg(long, value_enum, default_value_t = Returns::Auto, value_name = "WHEN")]
     returns: Returns,
@@ -96,12 +99,6 @@ impl Output {
     }
 }
 
-/// Signals whose default action is a crash.
-pub const CRASHES: [i32; 7] = {
-    use nix::libc::{SIGABRT, SIGBUS, SIGFPE, SIGILL, SIGSEGV, SIGSYS, SIGTRAP};
-    [SIGSEGV, SIGBUS, SIGFPE, SIGILL, SIGABRT, SIGTRAP, SIGSYS]
-};
-
 impl Run {
     /// Validates the arguments.
     ///
@@ -122,7 +119,12 @@ impl Run {
                 limits: Limits { string_bytes: args.string, ..Limits::default() },
                 returns: args.returns,
             },
-            settings: Settings { calls: args.calls, threads: args.threads, signals: CRASHES.to_vec() },
+            settings: Settings {
+                calls: args.calls,
+                threads: args.threads,
+                stack_bytes: args.stack * 1024,
+                ..Settings::default()
+            },
             tier: args.tier,
             identity: Identity::choose(args.user.as_deref())?,
             output,

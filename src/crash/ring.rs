@@ -5,7 +5,7 @@
 
 use std::mem::offset_of;
 
-use lastwords_abi::layout::INDEX_OFFSET;
+use lastwords_abi::layout::{INDEX_OFFSET, PoolHeader};
 use lastwords_abi::record::{RECORD_BYTES, ThreadState};
 use lastwords_abi::{COMM_BYTES, Config, REGISTER_WORDS, Record, SlotHeader};
 
@@ -14,13 +14,20 @@ use super::RawCall;
 /// The header of a slot and its last calls, at most `keep` of them, oldest first.
 ///
 /// `None` if `bytes` are fewer than a slot of this configuration has. A call is left out if its record has been overwritten, or is damaged.
+/// Calls are numbered from the owner's first one, in the header as well.
 #[must_use]
 pub fn read_slot(bytes: &[u8], config: &Config, keep: u32) -> Option<(SlotHeader, Vec<RawCall>)> {
     let slot = Slot::new(Words(bytes), config)?;
-    let header = header(slot.bytes)?;
+    let mut header = header(slot.bytes)?;
+    let (first, end) = (header.first, header.calls);
+    header.calls = end.checked_sub(first)?;
     let kept = u64::from(keep.min(config.index_entries)).min(header.calls);
-    let calls = (header.calls - kept..header.calls).filter_map(|number| slot.call(number, header.head)).collect();
-    Some((header, calls))
+    let calls = (end - kept..end).filter_map(|number| {
+        let mut call = slot.call(number, header.head)?;
+        call.record.sequence -= first;
+        Some(call)
+    });
+    Some((header, calls.collect()))
 }
 
 /// Words of the kernel's memory, which has this machine's byte order and any alignment here.
@@ -99,17 +106,18 @@ impl<'a> Slot<'a> {
 fn header(at: Words<'_>) -> Option<SlotHeader> {
     const DEATH: usize = offset_of!(SlotHeader, death);
     Some(SlotHeader {
-        state: at.u32(offset_of!(SlotHeader, state))?,
-        next_free: at.u32(offset_of!(SlotHeader, next_free))?,
+        pool: PoolHeader::default(),
         pid: at.u32(offset_of!(SlotHeader, pid))?,
         tid: at.u32(offset_of!(SlotHeader, tid))?,
         ns_pid: at.u32(offset_of!(SlotHeader, ns_pid))?,
         ns_tid: at.u32(offset_of!(SlotHeader, ns_tid))?,
         calls: at.u64(offset_of!(SlotHeader, calls))?,
+        first: at.u64(offset_of!(SlotHeader, first))?,
         head: at.u64(offset_of!(SlotHeader, head))?,
         death: ThreadState {
             at_ns: at.u64(DEATH + offset_of!(ThreadState, at_ns))?,
             registers: at.u64s::<REGISTER_WORDS>(DEATH + offset_of!(ThreadState, registers))?,
+            tls_base: at.u64(DEATH + offset_of!(ThreadState, tls_base))?,
             comm: at.array::<COMM_BYTES>(DEATH + offset_of!(ThreadState, comm))?,
         },
         registers: at.u64s::<REGISTER_WORDS>(offset_of!(SlotHeader, registers))?,

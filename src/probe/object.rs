@@ -31,6 +31,10 @@ pub struct MapSizes {
     pub functions: u32,
     /// Steps of all of them.
     pub steps: u32,
+    /// Pages of stacks.
+    pub chunks: u32,
+    /// Windows of memory.
+    pub windows: u32,
 }
 
 /// The object with the size of a slot put in.
@@ -63,6 +67,8 @@ pub fn create_maps(object: &[u8], config: &Config, sizes: MapSizes) -> Result<Eb
         .map_max_entries("FUNCTIONS", sizes.functions.max(1))
         .map_max_entries("STEPS", sizes.steps.max(1))
         .map_max_entries("SLOTS", config.slots)
+        .map_max_entries("CHUNKS", sizes.chunks)
+        .map_max_entries("WINDOWS", sizes.windows)
         // Threads without a slot are remembered as well, so that each is counted once.
         .map_max_entries("THREADS", config.slots.saturating_add(16 * 1024))
         .load(object)

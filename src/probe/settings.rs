@@ -3,8 +3,11 @@
 use std::io;
 use std::os::unix::fs::MetadataExt;
 
+use lastwords_abi::layout::CHUNK_BYTES;
 use lastwords_abi::record::RECORD_BYTES;
 use lastwords_abi::{Config, MAX_DATA_BYTES, Step, align8};
+
+use nix::libc::{SIGABRT, SIGBUS, SIGFPE, SIGILL, SIGSEGV, SIGSYS, SIGTRAP};
 
 use super::ProbeError;
 use super::kernel_types::KernelTypes;
@@ -22,9 +25,36 @@ pub struct Settings {
     pub threads: u32,
     /// Signals that count as a crash.
     pub signals: Vec<i32>,
+    /// Bytes of each thread's stack to copy at its death.
+    pub stack_bytes: u32,
 }
 
+/// Signals whose default action is a crash.
+pub const CRASHES: [i32; 7] = [SIGSEGV, SIGBUS, SIGFPE, SIGILL, SIGABRT, SIGTRAP, SIGSYS];
+
+impl Default for Settings {
+    fn default() -> Self {
+        Self { calls: 64, threads: 256, signals: CRASHES.to_vec(), stack_bytes: 64 * 1024 }
+    }
+}
+
+/// Stacks that there is room for at the same time. Most are much smaller than what may be copied of them.
+const STACKS: u32 = 64;
+/// Windows of memory that there is room for at the same time.
+const WINDOWS: u32 = 8 * 1024;
+
 impl Settings {
+    /// Pages that there is room for.
+    pub(super) fn chunks(&self) -> u32 {
+        // A stack that begins in the middle of a page needs one more.
+        (self.stack_bytes.div_ceil(CHUNK_BYTES as u32) + 1) * STACKS.min(self.threads)
+    }
+
+    /// Windows that there is room for.
+    pub(super) fn windows(&self) -> u32 {
+        WINDOWS.min(self.threads * 256)
+    }
+
     /// The bounds for a plan. A ring has room for `calls` records of the largest size, as long as that stays below 1 MiB: then fewer
     /// may be kept, and the report counts the rest as overwritten.
     pub(super) fn config(&self, plan: &Plan, types: &KernelTypes) -> Result<Config, ProbeError> {
@@ -45,6 +75,8 @@ impl Settings {
             open_sets: index_entries,
             ring_bytes,
             data_bytes,
+            stack_bytes: self.stack_bytes,
+            thread_tls_base: types.thread_tls_base(),
             has_fault_details: u32::from(has_fault_details),
             offsets,
         };
