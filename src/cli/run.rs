@@ -14,7 +14,7 @@ use crate::plan::capture::Limits;
 use crate::plan::returns::Returns;
 use crate::plan::select::Selection;
 use crate::probe::{MappingLog, Recorder, Settings, Tier};
-use crate::report::{self, Owner};
+use crate::report::{self, Owner, WriteError};
 
 /// Arguments of `lastwords run`.
 #[derive(Debug, clap::Args)]
@@ -88,6 +88,17 @@ pub enum Output {
     Nowhere,
 }
 
+impl Output {
+    /// Finds out before the program starts that its report could not be written.
+    fn check(&self, owner: Option<Owner>) -> Result<(), WriteError> {
+        match self {
+            Self::Directory(directory) => Ok(report::check_directory(directory, owner)?),
+            Self::File(path) => report::check_file(path, owner),
+            Self::Stdout | Self::Nowhere => Ok(()),
+        }
+    }
+}
+
 impl Run {
     /// Validates the arguments.
     ///
@@ -101,7 +112,7 @@ impl Run {
             Some(path) => Output::File(path),
         };
         Ok(Self {
-            program: find_program(&name),
+            program: find_program(&name)?,
             arguments: args.command,
             selection: args.selection.selection(),
             options: Options {
@@ -141,9 +152,7 @@ pub fn run(args: RunArgs, verbose: bool) -> Result<Ending, Error> {
 /// # Errors
 /// As [`run`].
 pub fn execute(run: &Run) -> Result<Ending, Error> {
-    if let Output::Directory(directory) = &run.output {
-        report::check_directory(directory, run.owner())?;
-    }
+    run.output.check(run.owner())?;
     let prepared = prepare(Binary::open(&run.program)?, &run.selection, &run.options)?;
     let settings = Settings { streams: Streams::of(&prepared.binaries[0]), ..run.settings.clone() };
     let mut recorder = Recorder::load(&prepared.plan, &settings)?;
