@@ -205,7 +205,10 @@ mod tests {
         assert_eq!(map.find(Avma(0x5000)), Some((0, Svma(0x1000))));
         assert_eq!(map.find(Avma(0x6000)), None);
         let problem = map.modules()[0].file().unwrap_err();
-        assert_eq!(problem.to_string(), "its file is gone or cannot be used: cannot find `/gone`");
+        assert_eq!(
+            problem.to_string(),
+            "its file is gone or cannot be used: cannot find `/gone`: there is no such file"
+        );
     }
 
     /// Guards against frames without a name where the kernel's own code crashed.
