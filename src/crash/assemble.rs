@@ -120,7 +120,7 @@ fn frame(pc: Address, context: &Context<'_>) -> Frame {
     let symbol = (context.symbolize)(context.bias.to_svma(Avma(pc.0)));
     let (file, line) = file_and_line(symbol.as_ref().and_then(|symbol| symbol.line.as_ref()));
     let (function, symbol) = symbol.map(|symbol| (symbol.name, symbol.symbol)).unzip();
-    Frame { address: pc, function, symbol, file, line }
+    Frame { n: Some(0), address: pc, function, symbol, file, line, ..Frame::default() }
 }
 
 fn file_and_line(place: Option<&SourceLine>) -> (Option<String>, Option<u32>) {

@@ -7,6 +7,7 @@
 pub mod address;
 pub mod call;
 pub mod fault;
+pub mod frame;
 pub mod read;
 pub mod write;
 
@@ -15,8 +16,9 @@ use schemars::generate::SchemaSettings;
 use serde::{Deserialize, Serialize};
 
 pub use address::{Address, Registers};
-pub use call::{Call, Frame, ReturnState, Returned, State, Thread, Value};
+pub use call::{Call, ReturnState, Returned, State, Thread, Value};
 pub use fault::{Access, Fault, Sender};
+pub use frame::{FoundBy, Frame, FrameKind, Gap, Repeats};
 pub use read::{ReadError, read};
 pub use write::{Owner, WriteError, check_directory, print, write, write_to};
 
