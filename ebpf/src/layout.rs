@@ -143,6 +143,13 @@ pub struct Config {
     pub namespace_device: u64,
     /// Inode of lastwords' pid namespace.
     pub namespace_inode: u64,
+    /// Where glibc keeps the list of its streams (`_IO_list_all`): an address as in the file of libc, or of a static program; 0 where it
+    /// is not known.
+    pub stream_list: u64,
+    /// Where the program's dynamic section has the address of `struct r_debug` (`DT_DEBUG`), as in its file; 0 for a static one.
+    pub debug_slot: u64,
+    /// The program's lowest executable address, as in its file: `mm->start_code` without the bias.
+    pub lowest_code: u64,
     /// Threads that can have a ring.
     pub slots: u32,
     /// Entries of the index: a power of two, at least the calls to keep.
@@ -169,6 +176,9 @@ impl Config {
         signals: 0,
         namespace_device: 0,
         namespace_inode: 0,
+        stream_list: 0,
+        debug_slot: 0,
+        lowest_code: 0,
         slots: 0,
         index_entries: 0,
         open_sets: 0,
@@ -291,6 +301,19 @@ pub const CHUNK_BYTES: usize = 4096;
 pub const WINDOW_BYTES: usize = 256;
 /// Bytes of a window in front of the address.
 pub const WINDOW_BEFORE_BYTES: u64 = 32;
+/// The part of glibc's `FILE` that says what was never written: `_IO_write_base`, `_IO_write_ptr`, `_chain`, `_fileno` (libio/bits/types/struct_FILE.h;
+/// part of its binary interface, the same on all 64-bit machines).
+pub mod stream {
+    /// First byte that was not written.
+    pub const WRITE_BASE: usize = 32;
+    /// Behind the last one.
+    pub const WRITE_POINTER: usize = 40;
+    /// The next stream.
+    pub const CHAIN: usize = 104;
+    /// The file descriptor.
+    pub const DESCRIPTOR: usize = 112;
+}
+
 /// Words at the top of the stack that windows are opened for.
 pub const WINDOW_STACK_WORDS: u32 = 128;
 
@@ -307,5 +330,5 @@ const _: () = assert!(size_of::<OpenCall>() == 24);
 const _: () = assert!(size_of::<Target>() == 24);
 const _: () = assert!(size_of::<MemoryHeader>() == 32);
 const _: () = assert!(size_of::<Chunk>() == 32 + CHUNK_BYTES && size_of::<Window>() == 32 + WINDOW_BYTES);
-const _: () = assert!(size_of::<Config>() == 56 + size_of::<TaskOffsets>());
+const _: () = assert!(size_of::<Config>() == 80 + size_of::<TaskOffsets>());
 const _: () = assert!(MAX_DATA_BYTES.is_multiple_of(8));

@@ -14,6 +14,7 @@ mod process;
 mod registers;
 mod slot;
 mod steps;
+mod streams;
 
 use core::ffi::c_void;
 

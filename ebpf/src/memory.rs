@@ -14,7 +14,7 @@ use crate::pool;
 use crate::registers::Registers;
 use crate::slot::Ids;
 
-const PAGE_BYTES: u64 = 4096;
+pub const PAGE_BYTES: u64 = 4096;
 /// Below is the page of the null pointer, above the kernel.
 const LOWEST_ADDRESS: u64 = 0x1_0000;
 const HIGHEST_ADDRESS: u64 = 1 << 47;
@@ -74,7 +74,7 @@ unsafe extern "C" fn copy_page(_number: u32, copier: *mut c_void) -> i64 {
             pool::push(&FREE_CHUNKS, index, chunk.cast());
             return 1;
         }
-        label(&raw mut (*chunk).header, copier, from, length);
+        label(&raw mut (*chunk).header, (*copier).pid, (*copier).tid, from, length);
         (*copier).end = from + length;
     }
     0
@@ -97,14 +97,14 @@ unsafe extern "C" fn open_window(number: u32, copier: *mut c_void) -> i64 {
         let to = (&raw mut (*window).bytes).cast();
         let around = address - WINDOW_BEFORE_BYTES;
         if bpf_probe_read_user(to, WINDOW_BYTES as u32, around as *const c_void) == 0 {
-            label(&raw mut (*window).header, copier, around, WINDOW_BYTES as u64);
+            label(&raw mut (*window).header, (*copier).pid, (*copier).tid, around, WINDOW_BYTES as u64);
             return 0;
         }
         // Something at the edge of what is mapped: only what is on the same page.
         let left = PAGE_BYTES - (address & (PAGE_BYTES - 1));
         let length = if left > WINDOW_BYTES as u64 { WINDOW_BYTES as u64 } else { left };
         if bpf_probe_read_user(to, bounded(length, WINDOW_BYTES as u32), address as *const c_void) == 0 {
-            label(&raw mut (*window).header, copier, address, length);
+            label(&raw mut (*window).header, (*copier).pid, (*copier).tid, address, length);
         } else {
             pool::push(&FREE_WINDOWS, index, window.cast());
         }
@@ -140,12 +140,13 @@ unsafe fn was_seen(copier: *mut Copier, address: u64) -> bool {
     }
 }
 
+/// Says what an entry holds, and that it is complete.
 #[inline(always)]
-unsafe fn label(header: *mut MemoryHeader, copier: *mut Copier, address: u64, length: u64) {
-    // SAFETY: the caller's entry and copier.
+pub unsafe fn label(header: *mut MemoryHeader, pid: u64, tid: u64, address: u64, length: u64) {
+    // SAFETY: the caller's entry.
     unsafe {
-        (*header).pid = (*copier).pid as u32;
-        (*header).tid = (*copier).tid as u32;
+        (*header).pid = pid as u32;
+        (*header).tid = tid as u32;
         (*header).address = address;
         (*header).length = length as u32;
         // Last, since user space looks at it first.
@@ -155,7 +156,7 @@ unsafe fn label(header: *mut MemoryHeader, copier: *mut Copier, address: u64, le
 
 /// `length`, bounded where the verifier can see it: see `bounded` in `steps`.
 #[inline(always)]
-fn bounded(length: u64, most: u32) -> u32 {
+pub fn bounded(length: u64, most: u32) -> u32 {
     let mut length = length as u32;
     // SAFETY: no instruction at all.
     unsafe { core::arch::asm!("/* {0} */", inout(reg) length, options(pure, nomem, nostack, preserves_flags)) };

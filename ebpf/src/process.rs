@@ -16,6 +16,7 @@ use crate::maps::{EMPTY_FAULT, FAULTS, SLOTS, TARGET, THREADS, WATCHED, config, 
 use crate::memory;
 use crate::registers::Registers;
 use crate::slot::{self, Ids};
+use crate::streams;
 
 const SIGKILL: i32 = 9;
 /// `SIG_DFL` and `SIG_IGN`.
@@ -94,27 +95,32 @@ pub fn signalled(context: &RawTracePointContext) -> Option<()> {
     }
     if signal == SIGKILL {
         FAULTS.get_ptr(ids.pid)?;
-        return snapshot(ids);
-    }
-    if !(1..=64).contains(&signal) || config!(signals) >> (signal - 1) & 1 == 0 {
-        return None;
-    }
-    match read::<u64>(context.arg(2), config!(offsets.action_handler))? {
-        DEFAULT_ACTION => {}
-        IGNORED => return None,
-        _ => {
-            count(Counter::HANDLED_FAULTS);
+    } else {
+        if !is_death(signal, context.arg(2))? {
             return None;
         }
-    }
-    if let Some(fault) = FAULTS.get_ptr(ids.pid) {
-        // Another thread was faster. (The same thread again: the first signal did not kill, as for the init of a namespace.)
+        // Another thread may have been faster. (The same thread again: the first signal did not kill, as for the init of a namespace.)
         // SAFETY: a plain number in a map value.
-        if unsafe { (*fault).tid } != ids.tid {
-            return snapshot(ids);
+        let is_first = FAULTS.get_ptr(ids.pid).is_none_or(|fault| unsafe { (*fault).tid } == ids.tid);
+        if is_first {
+            record_fault(ids, signal, context.arg(1))?;
         }
     }
-    record_fault(ids, signal, context.arg(1))
+    // One place for all: the verifier walks through it once.
+    snapshot(ids)
+}
+
+/// Whether a signal counts as a crash, and its action is the default one.
+#[inline(always)]
+fn is_death(signal: i32, action: u64) -> Option<bool> {
+    if !(1..=64).contains(&signal) || config!(signals) >> (signal - 1) & 1 == 0 {
+        return Some(false);
+    }
+    let handler = read::<u64>(action, config!(offsets.action_handler))?;
+    if handler != DEFAULT_ACTION && handler != IGNORED {
+        count(Counter::HANDLED_FAULTS);
+    }
+    Some(handler == DEFAULT_ACTION)
 }
 
 #[inline(always)]
@@ -147,8 +153,9 @@ fn record_fault(ids: Ids, signal: i32, info: u64) -> Option<()> {
         (*fault).uid = bpf_get_current_uid_gid() as u32;
         arguments(fault);
         thread_state(&raw mut (*fault).thread);
+        (*fault).stream_list = streams::copy(ids).unwrap_or(0);
     }
-    snapshot(ids)
+    Some(())
 }
 
 /// Copies the program's arguments from its memory, as far as they are there: no page fault can be taken here.

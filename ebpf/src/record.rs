@@ -52,6 +52,8 @@ pub struct Fault {
     pub trap: u64,
     /// `thread.cr2`: the address of the last page fault.
     pub fault_register: u64,
+    /// Where glibc's list of streams was; 0 where it was not found.
+    pub stream_list: u64,
     /// Kernel-global process id.
     pub pid: u32,
     /// Kernel-global thread id.
@@ -86,6 +88,7 @@ impl Fault {
         error_code: 0,
         trap: 0,
         fault_register: 0,
+        stream_list: 0,
         pid: 0,
         tid: 0,
         ns_tid: 0,
@@ -176,7 +179,7 @@ impl Counter {
 }
 
 const _: () = assert!(size_of::<Record>() == 64);
-const _: () = assert!(size_of::<Fault>() == 80 + size_of::<ThreadState>() + MAX_ARGS_BYTES);
+const _: () = assert!(size_of::<Fault>() == 88 + size_of::<ThreadState>() + MAX_ARGS_BYTES);
 const _: () = assert!(size_of::<Watched>() == 24);
 const _: () = assert!(size_of::<Event>() == 32);
 const _: () = assert!(size_of::<ThreadState>() == 16 + 8 * REGISTER_WORDS + COMM_BYTES);

@@ -124,39 +124,54 @@ impl Value {
     }
 }
 
+/// A byte was written to the stack.
+#[derive(Clone, Copy, Debug)]
+struct Store {
+    by: Svma,
+    byte: Byte,
+    /// To save a register, or only to make room: what it pushes is no parameter in its slot.
+    is_push: bool,
+}
+
 /// The stack around the frame.
 #[derive(Clone, Debug, Default)]
 pub struct Frame {
-    now: BTreeMap<Address, Byte>,
-    first: BTreeMap<Address, Byte>,
-    /// Something was written that may have been anywhere.
-    forgotten: bool,
+    stores: BTreeMap<Address, Vec<Store>>,
+    /// Something was written that may have been anywhere, first by this instruction.
+    forgotten: Option<Svma>,
 }
 
 impl Frame {
-    /// Writes bytes.
-    pub fn store(&mut self, to: Address, bytes: &[Byte]) {
+    /// The instruction at `by` writes bytes.
+    pub fn store(&mut self, by: Svma, to: Address, bytes: &[Byte]) {
+        self.write(by, to, bytes, false);
+    }
+
+    /// The instruction at `by` pushes bytes, which become the ones at `to`.
+    pub fn push(&mut self, by: Svma, to: Address, bytes: &[Byte]) {
+        self.write(by, to, bytes, true);
+    }
+
+    fn write(&mut self, by: Svma, to: Address, bytes: &[Byte], is_push: bool) {
         for (distance, &byte) in bytes.iter().enumerate() {
-            let at = to.plus(distance as i64);
-            self.now.insert(at, byte);
-            self.first.entry(at).or_insert(byte);
+            self.stores.entry(to.plus(distance as i64)).or_default().push(Store { by, byte, is_push });
         }
     }
 
     /// Reads a byte. What nobody wrote is an argument if it lies at or above the CFA (psABI section 3.2.2), and garbage below.
     #[must_use]
     pub fn load(&self, from: Address) -> Byte {
-        match self.now.get(&from) {
-            _ if self.forgotten => Byte::UNKNOWN,
-            Some(&byte) => byte,
+        match self.stores.get(&from).and_then(|stores| stores.last()) {
+            _ if self.forgotten.is_some() => Byte::UNKNOWN,
+            Some(store) => store.byte,
             None if from.base == Base::Cfa && from.offset >= 0 => Byte::from(Origin::Memory(from.offset)),
             None => Byte::UNKNOWN,
         }
     }
 
-    /// Something was written to an unknown place: what is loaded from now on is not known.
-    pub fn forget(&mut self) {
-        self.forgotten = true;
+    /// The instruction at `by` writes to an unknown place: what is loaded from now on is not known.
+    pub fn forget(&mut self, by: Svma) {
+        self.forgotten.get_or_insert(by);
     }
 }
 
@@ -188,7 +203,17 @@ impl EntryBlock {
     /// What was stored at `address` first: the parameter that lives there.
     #[must_use]
     pub fn first_stored(&self, address: Address) -> Option<Byte> {
-        self.frame.first.get(&address).copied()
+        self.frame.stores.get(&address)?.iter().find(|store| !store.is_push).map(|store| store.byte)
+    }
+
+    /// What was stored at `address` last before the instruction at `before` was executed.
+    #[must_use]
+    pub fn stored_before(&self, address: Address, before: Svma) -> Option<Byte> {
+        if self.frame.forgotten.is_some_and(|by| by < before) {
+            return Some(Byte::UNKNOWN);
+        }
+        let earlier = self.frame.stores.get(&address)?.iter().take_while(|store| store.by < before);
+        earlier.filter(|store| !store.is_push).last().map(|store| store.byte)
     }
 
     /// What a register was set to first, if that is an address in the frame: it is a frame pointer.
@@ -223,9 +248,8 @@ impl EntryBlock {
     /// Whether a byte that was in `register` at the entry was stored anywhere below the CFA.
     #[must_use]
     pub fn has_stored_in_frame(&self, register: u16) -> bool {
-        self.frame.first.iter().any(|(at, byte)| {
-            (at.base != Base::Cfa || at.offset < 0)
-                && matches!(byte.origin, Origin::Register { register: from, .. } if from == register)
-        })
+        let below = self.frame.stores.iter().filter(|(at, _)| at.base != Base::Cfa || at.offset < 0);
+        let first = below.filter_map(|(at, _)| self.first_stored(*at));
+        first.into_iter().any(|byte| matches!(byte.origin, Origin::Register { register: from, .. } if from == register))
     }
 }

@@ -7,13 +7,13 @@ use super::error::Error;
 use super::selection::SelectionArgs;
 use super::watch::{Signals, until_end};
 use super::{coroner, page};
-use crate::binary::{Binary, find_program};
+use crate::binary::{Binary, Streams, find_program};
 use crate::launch::{Ending, Identity, Suspended};
 use crate::plan::build::{Options, prepare};
 use crate::plan::capture::Limits;
 use crate::plan::returns::Returns;
 use crate::plan::select::Selection;
-use crate::probe::{Recorder, Settings, Tier};
+use crate::probe::{MappingLog, Recorder, Settings, Tier};
 use crate::report::{self, Owner, WriteError};
 
 /// Arguments of `lastwords run`.
@@ -154,7 +154,8 @@ pub fn run(args: RunArgs, verbose: bool) -> Result<Ending, Error> {
 pub fn execute(run: &Run) -> Result<Ending, Error> {
     run.output.check(run.owner())?;
     let prepared = prepare(Binary::open(&run.program)?, &run.selection, &run.options)?;
-    let mut recorder = Recorder::load(&prepared.plan, &run.settings)?;
+    let settings = Settings { streams: Streams::of(&prepared.binaries[0]), ..run.settings.clone() };
+    let mut recorder = Recorder::load(&prepared.plan, &settings)?;
     let attached = recorder.attach(&prepared.plan, run.tier)?;
     if run.verbose {
         let milliseconds = attached.took.as_secs_f64() * 1e3;
@@ -170,10 +171,14 @@ pub fn execute(run: &Run) -> Result<Ending, Error> {
     let suspended = Suspended::new(&run.program, &run.arguments, run.identity.as_ref())?;
     recorder.watch(suspended.pid().as_raw().cast_unsigned())?;
     let signals = Signals::take().map_err(Error::Wait)?;
+    let mut mappings =
+        MappingLog::watch(suspended.pid()).inspect_err(|error| tracing::debug!(%error, "mappings are not told")).ok();
     let running = suspended.start()?;
     let mut coroner = coroner::Coroner::new(run, &prepared, running.pid());
-    let ending = until_end(running, signals, &mut recorder, |death, recorder| coroner.examine(&death, recorder))
-        .map_err(Error::Wait)?;
+    let ending = until_end(running, signals, &mut recorder, &mut mappings, |death, mapped, recorder| {
+        coroner.examine(&death, mapped, recorder);
+    })
+    .map_err(Error::Wait)?;
     coroner.close(&recorder);
     let took = recorder.detach();
     if run.verbose {

@@ -228,19 +228,31 @@ mod tests {
         assert_eq!(writer.sequences(u32::MAX), [1, 2, 3, 4, 5, 6, 7, 8]);
     }
 
+    /// Guards against calls of a slot's earlier owner.
+    #[test]
+    fn calls_are_those_of_the_present_owner() {
+        let mut writer = Writer::new();
+        (0..5).for_each(|_| writer.append(&[]));
+        let first = offset_of!(SlotHeader, first);
+        writer.bytes[first..first + 8].copy_from_slice(&2_u64.to_ne_bytes());
+        assert_eq!(writer.sequences(u32::MAX), [0, 1, 2]);
+    }
+
     /// Guards against a wrong offset of a field: each byte of the header has its own value.
     #[test]
     fn every_field_of_the_header_is_read_from_its_place() {
         let mut bytes = vec![0; config().slot_bytes() as usize];
         for (index, word) in bytes.chunks_exact_mut(8).take(size_of::<SlotHeader>() / 8).enumerate() {
-            word.copy_from_slice(&(index as u64).to_ne_bytes());
+            // Falling, since the first call of the owner has a lower number than the next one.
+            word.copy_from_slice(&(1000 - index as u64).to_ne_bytes());
         }
         let (header, calls) = read_slot(&bytes, &config(), 0).unwrap();
 
         assert!(calls.is_empty());
-        assert_eq!((header.pid, header.ns_pid, header.calls, header.head, header.death.at_ns), (1, 2, 3, 4, 5));
-        assert!(header.death.registers.iter().copied().eq(6..40));
-        assert!(header.registers.iter().copied().eq(42..76));
+        assert_eq!((header.pid, header.ns_pid, header.first, header.calls), (999, 998, 996, 997 - 996));
+        assert_eq!((header.head, header.death.at_ns, header.death.tls_base), (995, 994, 959));
+        assert!(header.death.registers.iter().copied().eq((960..=993).rev()));
+        assert!(header.registers.iter().copied().eq((923..=956).rev()));
     }
 
     /// Guards against a panic, or a read outside of the slot, whatever the bytes and the configuration are.

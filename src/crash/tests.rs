@@ -9,6 +9,7 @@ use lastwords_abi::{COMM_BYTES, Config, Event, Outcome, REGISTER_WORDS, Step, Wa
 use nix::libc;
 use serde_json::json;
 
+use super::memory::Memory;
 use super::*;
 use crate::address::FileOffset;
 use crate::dwarf::types::{Type, TypeId, TypeKind, TypeTable};
@@ -160,6 +161,7 @@ fn snapshot() -> Snapshot {
         event: Event { pid: 70_000, exit_code: 11, watched },
         threads: vec![history(70_000, 40, Vec::new(), 0), history(70_001, 41, vec![RawCall { record, data }], 4)],
         counters: [1, 2, 3, 4, 5, 6, 7, 8],
+        memory: Memory::default(),
     }
 }
 

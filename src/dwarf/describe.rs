@@ -1,9 +1,9 @@
 //! Functions in full: a listed function in, its code, parameters and types out.
 
-use gimli::{AttributeValue, constants as dw};
+use gimli::constants as dw;
 
 use super::frame::Frames;
-use super::function::{FrameBase, Function, Location, Parameter, Piece, Place, SourceLine};
+use super::function::{FrameBase, Function, Location, Parameter, SourceLine};
 use super::listing::{Listed, MAX_CHAIN, chain, code_of, is_flag_set};
 use super::type_builder::TypeBuilder;
 use super::units::{DieRef, Entry, Units};
@@ -129,15 +129,6 @@ impl<'a> Describer<'_, 'a> {
         if let Some(value) = entry.attr_value(dw::DW_AT_location) {
             return Some(self.units.location_at(unit, value, self.base, self.address));
         }
-        let bytes = match entry.attr_value(dw::DW_AT_const_value)? {
-            AttributeValue::Block(bytes) => bytes.slice().to_vec(),
-            AttributeValue::Sdata(value) => value.to_le_bytes().to_vec(),
-            AttributeValue::Data16(value) => value.to_le_bytes().to_vec(),
-            value => match value.udata_value() {
-                Some(value) => value.to_le_bytes().to_vec(),
-                None => return Some(Location::Unsupported("its value has an unknown form".to_owned())),
-            },
-        };
-        Some(Location::Pieces(vec![Piece { size: None, place: Place::Constant(bytes) }]))
+        entry.attr_value(dw::DW_AT_const_value).map(|value| self.units.constant(unit, value))
     }
 }

@@ -40,6 +40,17 @@ pub struct SourceLine {
     pub line: u32,
 }
 
+/// A place in a source file.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct SourcePosition {
+    /// The path as the compiler was given it, made absolute with the compilation directory.
+    pub file: PathBuf,
+    /// From 1.
+    pub line: u32,
+    /// From 1; `None` where only the line is known.
+    pub column: Option<u32>,
+}
+
 /// One formal parameter.
 #[derive(Clone, Debug)]
 pub struct Parameter {
@@ -115,8 +126,8 @@ pub enum Place {
 /// `DW_AT_frame_base`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum FrameBase {
-    /// `DW_OP_call_frame_cfa`.
-    Cfa,
+    /// `DW_OP_call_frame_cfa`, and what is added to that.
+    Cfa(i64),
     /// `DW_OP_reg*`: the value of a register after the prologue.
     Register(u16),
 }

@@ -1,334 +1,107 @@
-//! Where a value is: location expressions and lists in, places at one address out (DWARF 5, 2.5 and 2.6).
-//!
-//! Nothing is computed that needs the program's state: an expression whose result is not a register, a stack slot, a fixed address
-//! or a constant is reported as not understood, never approximated.
+//! Where a value is: `DW_AT_location`, `DW_AT_const_value` and `DW_AT_frame_base` in, places at one address out.
 
-use gimli::{AttributeValue, Encoding, Expression, Operation, UnitOffset, constants as dw};
+use gimli::{AttributeValue, Operation};
 
+use super::expression::Evaluator;
 use super::function::{FrameBase, Location, Piece, Place};
-use super::units::{DieRef, Slice, Units, Value};
+use super::location_list::{Scope, Stated};
+use super::units::{Slice, Units, Value};
 use crate::address::Svma;
 
-/// Entries of one location list that are looked at.
-const MAX_ENTRIES: usize = 1 << 12;
-/// Pieces of one value at the most.
-const MAX_PIECES: usize = 64;
-/// Operations of one expression at the most.
-const MAX_OPERATIONS: usize = 1 << 12;
+/// clang describes a parameter by what is assigned to it before its first instruction, as if it had been passed.
+const MAY_BE_ASSIGNED: &str = "the debug info gives a constant, and the caller need not have passed it";
 
 impl<'a> Units<'a> {
     /// The location that `value` (`DW_AT_location`) gives at `address`.
     pub(super) fn location_at(&self, unit: u32, value: Value<'a>, base: Option<FrameBase>, address: Svma) -> Location {
-        let expression = match self.expression_at(unit, value, address) {
-            Ok(Some(expression)) => expression,
+        let stated = match self.stated_at(unit, value, address) {
+            Ok(Some(stated)) => stated,
             Ok(None) => return Location::OptimizedOut,
-            Err(reason) => return Location::Unsupported(reason),
+            Err(reason) => return Location::Unsupported(reason.to_owned()),
         };
-        match (Evaluator { units: self, unit, base, stack: Vec::new() }).evaluate(expression) {
-            Ok(pieces) if pieces.iter().all(|piece| piece.place == Place::OptimizedOut) => Location::OptimizedOut,
-            Ok(pieces) => Location::Pieces(pieces),
+        let is_later = matches!(stated.scope, Scope::From(_));
+        match self.evaluate(unit, base, stated) {
+            Ok(location) => self.trusted(unit, location),
+            // Nothing is said of this address, and the help from behind it is none.
+            Err(_) if is_later => Location::OptimizedOut,
             Err(reason) => Location::Unsupported(reason),
         }
     }
 
+    /// The location of a parameter that always has this value (`DW_AT_const_value`).
+    pub(super) fn constant(&self, unit: u32, value: Value<'a>) -> Location {
+        let bytes = match value {
+            AttributeValue::Block(bytes) => bytes.slice().to_vec(),
+            AttributeValue::Sdata(value) => value.to_le_bytes().to_vec(),
+            AttributeValue::Data16(value) => value.to_le_bytes().to_vec(),
+            value => match value.udata_value() {
+                Some(value) => value.to_le_bytes().to_vec(),
+                None => return Location::Unsupported("its value has an unknown form".to_owned()),
+            },
+        };
+        self.trusted(unit, Location::Pieces(vec![Piece { size: None, place: Place::Constant(bytes) }]))
+    }
+
     /// `DW_AT_frame_base` at `address`, where it is one that we understand.
     pub(super) fn frame_base_at(&self, unit: u32, value: Value<'a>, address: Svma) -> Option<FrameBase> {
-        let expression = self.expression_at(unit, value, address).ok()??;
+        let Stated { expression, scope: Scope::Everywhere | Scope::Here } =
+            self.stated_at(unit, value, address).ok()??
+        else {
+            return None;
+        };
         let mut operations = expression.operations(self.get(unit).unit.encoding());
-        let only = operations.next().ok()??;
-        match (only, operations.next().ok()?) {
-            (Operation::CallFrameCFA, None) => Some(FrameBase::Cfa),
-            (Operation::Register { register }, None) => Some(FrameBase::Register(register.0)),
+        match operations.next().ok()?? {
+            Operation::CallFrameCFA => Some(FrameBase::Cfa(distance(operations)?)),
+            Operation::Register { register } if operations.next().ok()?.is_none() => {
+                Some(FrameBase::Register(register.0))
+            }
             _ => None,
         }
     }
 
-    /// The expression that holds at `address`; `None` where the value is nowhere.
-    fn expression_at(
-        &self,
-        unit: u32,
-        value: Value<'a>,
-        address: Svma,
-    ) -> Result<Option<Expression<Slice<'a>>>, String> {
-        let damaged = |_| "its location list is damaged".to_owned();
-        match value {
-            AttributeValue::Exprloc(expression) => return Ok(Some(expression)),
-            AttributeValue::Block(bytes) => return Ok(Some(Expression(bytes))),
-            _ => {}
+    fn evaluate(&self, unit: u32, base: Option<FrameBase>, stated: Stated<'a>) -> Result<Location, String> {
+        let in_register = if stated.scope == Scope::Everywhere { Place::HomeRegister } else { Place::Register };
+        let mut evaluator = Evaluator::new(self, unit, base, in_register);
+        let pieces = evaluator.evaluate(stated.expression)?;
+        if pieces.iter().all(|piece| piece.place == Place::OptimizedOut) {
+            return Ok(Location::OptimizedOut);
         }
-        let list = self.dwarf_of(unit).attr_locations(&self.get(unit).unit, value).map_err(damaged)?;
-        let list = list.ok_or("its location has an unknown form")?;
-        let mut default = None;
-        for entry in list.take(MAX_ENTRIES) {
-            let entry = entry.map_err(damaged)?;
-            if (entry.range.begin, entry.range.end) == (0, u64::MAX) {
-                // DW_LLE_default_location: holds where no other entry does.
-                default = Some(entry.data);
-            } else if (entry.range.begin..entry.range.end).contains(&address.0) {
-                return Ok(Some(entry.data));
-            }
-        }
-        Ok(default)
-    }
-}
-
-/// A value that an expression computes, as far as it is known without the program's state.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Operand {
-    Constant(i64),
-    /// `DW_OP_addr`: moves with the file.
-    Address(u64),
-    Register(u16, i64),
-    /// That many low bits of a register.
-    Bits(u16, u32),
-    Cfa(i64),
-    Frame(i64),
-    /// Only the caller may know it (`DW_OP_GNU_parameter_ref`).
-    Nowhere,
-}
-
-impl Operand {
-    fn plus(self, offset: i64) -> Result<Self, String> {
-        Ok(match self {
-            Self::Constant(value) => Self::Constant(value.wrapping_add(offset)),
-            Self::Address(address) => Self::Address(address.wrapping_add_signed(offset)),
-            Self::Register(register, before) => Self::Register(register, before.wrapping_add(offset)),
-            Self::Cfa(before) => Self::Cfa(before.wrapping_add(offset)),
-            Self::Frame(before) => Self::Frame(before.wrapping_add(offset)),
-            Self::Bits(..) => return Err("its location is computed from a part of a register".to_owned()),
-            Self::Nowhere => Self::Nowhere,
-        })
-    }
-
-    /// The low bits of a value: what clang and rustc say of a `bool`.
-    fn low_bits(self, bits: u32) -> Result<Self, String> {
-        match self {
-            Self::Register(register, 0) if bits < 64 => Ok(Self::Bits(register, bits)),
-            Self::Bits(register, before) => Ok(Self::Bits(register, before.min(bits))),
-            whole if bits >= 64 => Ok(whole),
-            _ => Err("its value is computed".to_owned()),
+        match stated.scope {
+            Scope::Everywhere | Scope::Here => Ok(Location::Pieces(pieces)),
+            // What a register held at the entry is to be looked for there, whatever else is meant for later.
+            Scope::From(_) if evaluator.used_entry_value && pieces.len() == 1 => Ok(Location::Pieces(pieces)),
+            Scope::From(_) if evaluator.used_entry_value => Err("its parts are of different times".to_owned()),
+            Scope::From(from) => Ok(Location::Later { from, pieces }),
         }
     }
 
-    /// The memory at this address.
-    fn memory(self) -> Result<Place, String> {
-        Ok(match self {
-            Self::Constant(_) | Self::Bits(..) => {
-                return Err("it lies at an address that is no part of the file".to_owned());
-            }
-            Self::Address(address) => Place::Address(Svma(address)),
-            Self::Register(register, offset) => Place::RegisterOffset(register, offset),
-            Self::Cfa(offset) => Place::CfaOffset(offset),
-            Self::Frame(offset) => Place::FrameOffset(offset),
-            Self::Nowhere => Place::OptimizedOut,
-        })
-    }
-
-    /// This value itself (`DW_OP_stack_value`).
-    fn value(self) -> Result<Piece, String> {
-        match self {
-            Self::Constant(value) => Ok(whole(Place::Constant(value.to_le_bytes().to_vec()))),
-            Self::Register(register, 0) => Ok(whole(Place::Register(register))),
-            Self::Nowhere => Ok(whole(Place::OptimizedOut)),
-            // The one bit of a boolean: the other seven of its byte are zero (x86-64 psABI, 3.2.3; AAPCS64, 10.1).
-            Self::Bits(register, 1) => Ok(Piece { size: Some(1), place: Place::Register(register) }),
-            Self::Bits(register, bits) if bits % 8 == 0 => {
-                Ok(Piece { size: Some(u64::from(bits / 8)), place: Place::Register(register) })
-            }
-            Self::Bits(..) => Err("its value is a part of a byte".to_owned()),
-            Self::Register(..) | Self::Address(_) | Self::Cfa(_) | Self::Frame(_) => {
-                Err("its value would have to be computed from an address".to_owned())
-            }
-        }
-    }
-}
-
-struct Evaluator<'e, 'a> {
-    units: &'e Units<'a>,
-    unit: u32,
-    base: Option<FrameBase>,
-    stack: Vec<Operand>,
-}
-
-impl<'a> Evaluator<'_, 'a> {
-    fn evaluate(&mut self, expression: Expression<Slice<'a>>) -> Result<Vec<Piece>, String> {
-        let mut operations = expression.operations(self.encoding());
-        let mut pieces = Vec::new();
-        let mut place = None;
-        for _ in 0..MAX_OPERATIONS {
-            let operation = operations.next().map_err(|_| "its location is damaged".to_owned())?;
-            let Some(operation) = operation else {
-                return self.finish(pieces, place);
-            };
-            match operation {
-                Operation::Piece { size_in_bits, bit_offset } => {
-                    pieces.push(self.piece(place.take(), size_in_bits, bit_offset)?);
-                    if pieces.len() > MAX_PIECES {
-                        return Err(format!("it lies in more than {MAX_PIECES} pieces"));
-                    }
-                }
-                _ if place.is_some() => return Err("its location goes on after its end".to_owned()),
-                Operation::Register { register } => place = Some(whole(Place::Register(register.0))),
-                Operation::ImplicitValue { data } => place = Some(whole(Place::Constant(data.slice().to_vec()))),
-                Operation::StackValue => place = Some(self.pop()?.value()?),
-                operation => self.step(operation)?,
-            }
-        }
-        Err(format!("its location has more than {MAX_OPERATIONS} operations"))
-    }
-
-    fn finish(&mut self, mut pieces: Vec<Piece>, place: Option<Piece>) -> Result<Vec<Piece>, String> {
-        let last = self.described(place)?;
-        if pieces.is_empty() {
-            pieces.push(last);
-        } else if last.place != Place::OptimizedOut {
-            return Err("its last piece has no size".to_owned());
-        }
-        Ok(pieces)
-    }
-
-    /// What a location description that ends here says: a place that was named, or memory at the top of the stack.
-    fn described(&mut self, place: Option<Piece>) -> Result<Piece, String> {
-        match (place, self.stack.pop()) {
-            (Some(piece), _) => Ok(piece),
-            (None, Some(operand)) => Ok(whole(operand.memory()?)),
-            (None, None) => Ok(whole(Place::OptimizedOut)),
-        }
-    }
-
-    fn piece(&mut self, place: Option<Piece>, size_in_bits: u64, bit_offset: Option<u64>) -> Result<Piece, String> {
-        if !size_in_bits.is_multiple_of(8) || bit_offset.is_some_and(|offset| offset != 0) {
-            return Err("a piece of it does not begin and end at a byte".to_owned());
-        }
-        let size = size_in_bits / 8;
-        let mut piece = self.described(place)?;
-        if let Place::Constant(bytes) = &mut piece.place {
-            bytes.truncate(usize::try_from(size).unwrap_or(usize::MAX));
-        }
-        if piece.size.is_some_and(|known| known < size) {
-            return Err("a piece of it is a part of a register".to_owned());
-        }
-        Ok(Piece { size: Some(size), ..piece })
-    }
-
-    /// An operation that works on the stack.
-    fn step(&mut self, operation: Operation<Slice<'a>>) -> Result<(), String> {
-        let operand = match operation {
-            Operation::UnsignedConstant { value } => Operand::Constant(value.cast_signed()),
-            Operation::SignedConstant { value } => Operand::Constant(value),
-            Operation::RegisterOffset { register, offset, .. } => Operand::Register(register.0, offset),
-            Operation::FrameOffset { offset } => self.frame()?.plus(offset)?,
-            Operation::CallFrameCFA => Operand::Cfa(0),
-            Operation::Address { address } => Operand::Address(address),
-            Operation::AddressIndex { index } => {
-                let unit = &self.units.get(self.unit).unit;
-                let address = self.units.dwarf_of(self.unit).address(unit, index);
-                Operand::Address(address.map_err(|_| "its location is damaged")?)
-            }
-            Operation::EntryValue { expression } => self.entry_value(Expression(expression))?,
-            Operation::PlusConstant { value } => self.pop()?.plus(value.cast_signed())?,
-            Operation::Plus => self.add()?,
-            Operation::Minus => match (self.pop()?, self.pop()?) {
-                (Operand::Constant(value), left) => left.plus(value.wrapping_neg())?,
-                _ => return Err("its location is a difference of addresses".to_owned()),
-            },
-            Operation::ParameterRef { .. } => Operand::Nowhere,
-            Operation::And => self.and()?,
-            Operation::Convert { base_type } => self.convert(base_type)?,
-            Operation::Nop => return Ok(()),
-            operation => return Err(unsupported(&operation)),
+    /// gcc tells what holds before the first assignment from what holds after it; of others, a constant need not be what was passed.
+    fn trusted(&self, unit: u32, location: Location) -> Location {
+        let pieces = match &location {
+            Location::Pieces(pieces) | Location::Later { pieces, .. } => &pieces[..],
+            _ => &[],
         };
-        self.stack.push(operand);
-        Ok(())
-    }
-
-    fn add(&mut self) -> Result<Operand, String> {
-        match (self.pop()?, self.pop()?) {
-            (Operand::Constant(value), other) | (other, Operand::Constant(value)) => other.plus(value),
-            _ => Err("its location is a sum of addresses".to_owned()),
+        let has_constant = pieces.iter().any(|piece| matches!(piece.place, Place::Constant(_)));
+        match has_constant && !self.get(unit).is_by_gcc {
+            true => Location::Unsupported(MAY_BE_ASSIGNED.to_owned()),
+            false => location,
         }
-    }
-
-    /// A mask of low bits is understood, no other.
-    fn and(&mut self) -> Result<Operand, String> {
-        match (self.pop()?, self.pop()?) {
-            (Operand::Constant(mask), other) | (other, Operand::Constant(mask))
-                if mask != 0 && mask & mask.wrapping_add(1) == 0 =>
-            {
-                other.low_bits(mask.count_ones())
-            }
-            _ => Err("its value is computed".to_owned()),
-        }
-    }
-
-    /// A conversion to an integer type keeps the low bits; what it puts above them is not used.
-    fn convert(&mut self, base_type: UnitOffset) -> Result<Operand, String> {
-        let operand = self.pop()?;
-        if base_type.0 == 0 {
-            return Ok(operand);
-        }
-        let entry = self.units.entry(DieRef { unit: self.unit, offset: base_type.0 });
-        let integer = entry.filter(|entry| {
-            let encoding = entry.attr_value(dw::DW_AT_encoding);
-            let integers = [
-                dw::DW_ATE_signed,
-                dw::DW_ATE_unsigned,
-                dw::DW_ATE_boolean,
-                dw::DW_ATE_signed_char,
-                dw::DW_ATE_unsigned_char,
-            ];
-            integers.iter().any(|known| encoding == Some(AttributeValue::Encoding(*known)))
-        });
-        let bytes = integer.and_then(|entry| entry.attr_value(dw::DW_AT_byte_size)?.udata_value());
-        let bytes = bytes.ok_or("its value is converted to something that is no integer")?;
-        operand.low_bits(u32::try_from(bytes.saturating_mul(8)).unwrap_or(u32::MAX))
-    }
-
-    fn frame(&self) -> Result<Operand, String> {
-        match self.base {
-            Some(FrameBase::Cfa) => Ok(Operand::Cfa(0)),
-            Some(FrameBase::Register(_)) => Ok(Operand::Frame(0)),
-            None => Err("it lies in a frame whose base is not known".to_owned()),
-        }
-    }
-
-    /// `DW_OP_entry_value`: what the register held at the entry, which is what it holds there.
-    fn entry_value(&self, expression: Expression<Slice<'a>>) -> Result<Operand, String> {
-        let mut operations = expression.operations(self.encoding());
-        match (operations.next(), operations.next()) {
-            (Ok(Some(Operation::Register { register })), Ok(None)) => Ok(Operand::Register(register.0, 0)),
-            (Ok(Some(Operation::RegisterOffset { register, offset: 0, .. })), Ok(None)) => {
-                Ok(Operand::Register(register.0, 0))
-            }
-            _ => Err("its value at the entry is not that of a register".to_owned()),
-        }
-    }
-
-    fn pop(&mut self) -> Result<Operand, String> {
-        self.stack.pop().ok_or_else(|| "its location is damaged".to_owned())
-    }
-
-    fn encoding(&self) -> Encoding {
-        self.units.get(self.unit).unit.encoding()
     }
 }
 
-fn whole(place: Place) -> Piece {
-    Piece { size: None, place }
-}
-
-fn unsupported(operation: &Operation<Slice>) -> String {
-    let what = match operation {
-        Operation::ImplicitPointer { .. } => {
-            return "the pointer was optimized out; only what it points to is known".to_owned();
-        }
-        Operation::Deref { .. } => "reads memory (DW_OP_deref)",
-        Operation::TLS => "is thread-local (DW_OP_form_tls_address)",
-        Operation::Reinterpret { .. } | Operation::TypedLiteral { .. } => "uses typed values",
-        Operation::Call { .. } | Operation::VariableValue { .. } => "calls another expression",
-        Operation::Bra { .. } | Operation::Skip { .. } => "has branches",
-        Operation::Uninitialized => "is not initialized (DW_OP_GNU_uninit)",
-        _ => "is computed",
+/// What is added to the CFA by the rest of a frame base: rustc counts large frames from
+/// `DW_OP_call_frame_cfa, DW_OP_consts N, DW_OP_plus`.
+fn distance(mut operations: gimli::OperationIter<Slice<'_>>) -> Option<i64> {
+    let distance = match operations.next().ok()? {
+        None => return Some(0),
+        Some(Operation::PlusConstant { value }) => value.cast_signed(),
+        Some(Operation::SignedConstant { value }) => added(&mut operations, value)?,
+        Some(Operation::UnsignedConstant { value }) => added(&mut operations, value.cast_signed())?,
+        Some(_) => return None,
     };
-    format!("its location {what}")
+    operations.next().ok()?.is_none().then_some(distance)
+}
+
+fn added(operations: &mut gimli::OperationIter<Slice<'_>>, value: i64) -> Option<i64> {
+    matches!(operations.next().ok()?, Some(Operation::Plus)).then_some(value)
 }

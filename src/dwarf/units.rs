@@ -2,6 +2,7 @@
 
 use std::collections::HashMap;
 use std::ops::Range;
+use std::sync::OnceLock;
 
 use gimli::{
     AbbreviationsCacheStrategy, AttributeValue, DebugInfoOffset, DebugTypeSignature, DwLang, Dwarf, DwarfSections,
@@ -30,6 +31,8 @@ pub struct DieRef {
 pub(super) struct Unit<'a> {
     pub(super) unit: gimli::Unit<Slice<'a>>,
     pub(super) language: Language,
+    /// gcc or one of its family compiled it (`DW_AT_producer`).
+    pub(super) is_by_gcc: bool,
     /// Its entries are in another file (split DWARF).
     pub(super) is_split: bool,
     is_supplementary: bool,
@@ -46,6 +49,8 @@ pub(super) struct Units<'a> {
     /// Which of them are in the supplementary file's `.debug_info`, by ascending offset.
     supplementary: Range<usize>,
     signatures: HashMap<DebugTypeSignature, DieRef>,
+    /// The code of those in `main`, by address.
+    pub(super) by_address: OnceLock<Vec<(Range<Svma>, u32)>>,
     /// Units that could not be read.
     pub(super) damaged: usize,
 }
@@ -68,6 +73,7 @@ impl<'a> Units<'a> {
             main: 0..0,
             supplementary: 0..0,
             signatures: HashMap::new(),
+            by_address: OnceLock::new(),
             damaged: damaged + damaged_types + damaged_sup,
             dwarf,
         };
@@ -197,8 +203,10 @@ impl<'a> Unit<'a> {
         };
         let is_split =
             unit.dwo_id.is_some() || root.has_attr(dw::DW_AT_dwo_name) || root.has_attr(dw::DW_AT_GNU_dwo_name);
+        let producer = root.attr_value(dw::DW_AT_producer).and_then(|producer| dwarf.attr_string(&unit, producer).ok());
+        let is_by_gcc = producer.is_some_and(|producer| producer.slice().starts_with(b"GNU "));
         let is_partial = root.tag == dw::DW_TAG_partial_unit;
-        Some(Self { unit, language, is_split, is_supplementary, is_partial })
+        Some(Self { unit, language, is_by_gcc, is_split, is_supplementary, is_partial })
     }
 }
 

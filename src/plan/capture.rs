@@ -8,10 +8,12 @@ use super::locate::{Locator, Part, Span, Spot};
 use super::returns::{Returns, StackUse, return_policy};
 use super::shape::{Shape, Text};
 use super::steps::StepList;
-use super::{ArgumentPlan, Follow, Followed, FunctionPlan, PieceSource, ReturnPlan, Skipped, Source, site};
+use super::{
+    ArgumentPlan, Follow, Followed, FunctionPlan, PieceSource, ReturnPlan, Skipped, Source, contradiction, site,
+};
 use crate::arch::Architecture;
 use crate::arch::code::Code;
-use crate::dwarf::function::{Function, Location, Parameter, Piece};
+use crate::dwarf::function::{Function, Language, Location, Parameter, Piece};
 use crate::dwarf::types::{Type, TypeId, TypeKind, TypeTable};
 
 /// How much is captured at the most.
@@ -66,7 +68,7 @@ pub fn compile(
     let (exits, unseen_exits) = site::exits(context.arch, code, &inspection, &entry, policy);
     let locator = Locator { arch: context.arch, entry: &inspection.entry, frame_base: function.frame_base, cfa_offset };
 
-    let mut compiler = Compiler { context, locator, steps: StepList::default() };
+    let mut compiler = Compiler { context, locator, language: function.language, steps: StepList::default() };
     let arguments = match function.from_symbol_table {
         true => compiler.guessed_arguments(),
         false => compiler.arguments(&function.parameters),
@@ -109,17 +111,19 @@ pub fn readable(argument: &ArgumentPlan) -> Result<(), String> {
 struct Compiler<'a> {
     context: &'a Context<'a>,
     locator: Locator<'a>,
+    language: Language,
     steps: StepList,
 }
 
 impl Compiler<'_> {
     fn arguments(&mut self, parameters: &[Parameter]) -> Vec<ArgumentPlan> {
-        let mut shapes = Vec::new();
+        let shapes: Vec<_> = parameters.iter().map(|parameter| self.shape_of(parameter.ty)).collect();
+        let located = parameters.iter().zip(&shapes).map(|(parameter, shape)| self.spans(&parameter.location, shape));
+        let mut located: Vec<_> = located.collect();
+        contradiction::withdraw(&mut located, self.context.arch, self.language);
         let mut arguments = Vec::new();
-        for parameter in parameters {
-            let shape = self.shape_of(parameter.ty);
-            arguments.push(self.argument(parameter, &shape));
-            shapes.push(shape);
+        for ((parameter, shape), spans) in parameters.iter().zip(&shapes).zip(located) {
+            arguments.push(self.argument(parameter, shape, spans));
         }
         // What follows pointers has no fixed size, so it stands behind all that has.
         for (argument, shape) in arguments.iter_mut().zip(&shapes) {
@@ -152,8 +156,8 @@ impl Compiler<'_> {
         Shape::of(ty, size, self.context.types)
     }
 
-    fn argument(&mut self, parameter: &Parameter, shape: &Shape) -> ArgumentPlan {
-        let mut pieces = self.pieces(&parameter.location, shape);
+    fn argument(&mut self, parameter: &Parameter, shape: &Shape, spans: Vec<Span>) -> ArgumentPlan {
+        let mut pieces: Vec<_> = spans.into_iter().map(|span| self.piece(span)).collect();
         match self.context.types.resolve(parameter.ty).size {
             None => pieces.push(unavailable(0, "the size of its type is not known")),
             Some(size) => {
@@ -167,36 +171,37 @@ impl Compiler<'_> {
         ArgumentPlan { name: parameter.name.clone(), ty: parameter.ty, pieces, follows: Vec::new(), guessed: false }
     }
 
-    fn pieces(&mut self, location: &Location, shape: &Shape) -> Vec<PieceSource> {
+    /// Where all of a value is; nothing for a value without bytes.
+    fn spans(&self, location: &Location, shape: &Shape) -> Vec<Span> {
         let whole = shape.bytes.len() as u32;
         if whole == 0 {
             return Vec::new();
         }
+        let all = |spot| vec![Span { size: whole, spot }];
         let (from, located) = match location {
             Location::Pieces(pieces) => (None, pieces),
             Location::Later { from, pieces } => (Some(*from), pieces),
-            Location::OptimizedOut => return vec![PieceSource { size: whole, source: Source::OptimizedOut }],
-            Location::Unsupported(reason) => return vec![unavailable(whole, reason)],
+            Location::OptimizedOut => return all(Spot::OptimizedOut),
+            Location::Unsupported(reason) => return all(Spot::Unavailable(reason.clone())),
         };
-        let mut sources = Vec::new();
+        let mut found = Vec::new();
         let mut rest = &shape.bytes[..];
         for Piece { size, place } in located {
             let size = size.and_then(|size| usize::try_from(size).ok()).unwrap_or(rest.len()).min(rest.len());
             let (bytes, behind) = rest.split_at(size);
             if size > 0 {
                 let part = Part { bytes };
-                let spans = match from {
+                found.extend(match from {
                     None => self.locator.locate(place, part),
                     Some(from) => self.locator.locate_later(from, place, part),
-                };
-                sources.extend(spans.into_iter().map(|span| self.piece(span)));
+                });
             }
             rest = behind;
         }
         if !rest.is_empty() {
-            sources.push(PieceSource { size: rest.len() as u32, source: Source::OptimizedOut });
+            found.push(Span { size: rest.len() as u32, spot: Spot::OptimizedOut });
         }
-        sources
+        found
     }
 
     fn piece(&mut self, Span { size, spot }: Span) -> PieceSource {

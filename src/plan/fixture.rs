@@ -5,7 +5,6 @@ use std::path::Path;
 use std::process::Command;
 use std::sync::atomic::{AtomicU32, Ordering};
 
-use gimli::{AttributeValue, EndianSlice, Expression, LittleEndian, Operation};
 use goblin::elf::Elf;
 use lastwords_abi::step::{COUNTED, MEMORY, REGISTER, STRING};
 
@@ -16,17 +15,15 @@ use super::{ArgumentPlan, ExitSite, Exits, FunctionPlan, Skipped, Source};
 use crate::address::{FileOffset, Svma};
 use crate::arch::code::Code;
 use crate::arch::{self};
-use crate::dwarf::function::{FrameBase, Function, Language, Location, Parameter, Piece, Place};
+use crate::binary::Binary;
+use crate::dwarf::function::{Function, Language};
 use crate::dwarf::types::{Type, TypeId, TypeKind, TypeTable};
-
-type Slice<'a> = EndianSlice<'a, LittleEndian>;
-type Entry<'a> = gimli::DebuggingInformationEntry<Slice<'a>>;
+use crate::dwarf::{DebugInfo, DebugSections};
 
 /// A compiled program.
 #[derive(Clone)]
 pub struct Program {
     bytes: Vec<u8>,
-    language: Language,
     /// Types of the parameters.
     pub types: TypeTable,
     /// Whether returns may be seen by the trampoline.
@@ -60,25 +57,23 @@ impl Program {
         std::fs::remove_dir_all(Path::new(&directory)).unwrap();
         assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
         let stack_use = StackUse::of_program([language], [], [], false);
-        Self { bytes: built.unwrap(), language, types: TypeTable::default(), stack_use }
+        Self { bytes: built.unwrap(), types: TypeTable::default(), stack_use }
     }
 
-    /// The function of this name; its parameters have these types.
+    /// The function of this name as its debug info describes it; but its parameters have these types.
     pub fn function(&self, name: &str, types: &[TypeId]) -> Function {
-        let elf = Elf::parse(&self.bytes).unwrap();
-        let mut function = Function {
-            name: name.into(),
-            symbol: name.into(),
-            ranges: vec![self.symbol_range(name)],
-            declared: None,
-            language: self.language,
-            parameters: Vec::new(),
-            return_type: None,
-            frame_base: None,
-            entry_cfa_offset: Some(8),
-            from_symbol_table: false,
-        };
-        self.read_debug_info(&elf, &mut function, types);
+        let file = tempfile::NamedTempFile::new().unwrap();
+        std::fs::write(file.path(), &self.bytes).unwrap();
+        let binary = Binary::open(file.path()).unwrap();
+        let sections = DebugSections::load(&binary).unwrap();
+        let info = DebugInfo::parse(&binary, &sections);
+        let listed = info.functions().iter().find(|listed| listed.entry == self.symbol_range(name).start);
+        let mut function = info.describe(listed, &mut TypeTable::default()).remove(0);
+        function.return_type = None;
+        assert!(function.parameters.len() <= types.len(), "{:#?}", function.parameters);
+        for (parameter, ty) in function.parameters.iter_mut().zip(types) {
+            parameter.ty = *ty;
+        }
         function
     }
 
@@ -136,129 +131,6 @@ impl Program {
         let Exits::Instructions(sites) = exits else { panic!("{exits:?}") };
         sites.iter().map(|ExitSite { offset, tail_jump }| (self.bytes[offset.0 as usize], *tail_jump)).collect()
     }
-
-    fn read_debug_info(&self, elf: &Elf<'_>, function: &mut Function, types: &[TypeId]) {
-        let section = |id: gimli::SectionId| -> Result<Slice<'_>, gimli::Error> {
-            let named =
-                elf.section_headers.iter().find(|header| elf.shdr_strtab.get_at(header.sh_name) == Some(id.name()));
-            let bytes = named.and_then(|header| self.bytes.get(header.file_range()?)).unwrap_or_default();
-            Ok(EndianSlice::new(bytes, LittleEndian))
-        };
-        let dwarf = gimli::Dwarf::load(section).unwrap();
-        let mut headers = dwarf.units();
-        while let Some(header) = headers.next().unwrap() {
-            let unit = dwarf.unit(header).unwrap();
-            let unit = unit.unit_ref(&dwarf);
-            let mut entries = unit.entries();
-            let mut inside: Option<isize> = None;
-            let mut frame_distance = 0;
-            while let Some(entry) = entries.next_dfs().unwrap() {
-                if inside.is_some_and(|depth| entry.depth() <= depth) {
-                    return;
-                }
-                if entry.tag() == gimli::DW_TAG_subprogram && begins_at(&unit, entry, function.ranges[0].start) {
-                    inside = Some(entry.depth());
-                    let value = entry.attr_value(gimli::DW_AT_frame_base).unwrap();
-                    let (base, distance) = frame_base(value, unit.encoding());
-                    function.frame_base = Some(base);
-                    frame_distance = distance;
-                } else if entry.tag() == gimli::DW_TAG_formal_parameter
-                    && inside.is_some_and(|depth| entry.depth() == depth + 1)
-                {
-                    let name = entry
-                        .attr_value(gimli::DW_AT_name)
-                        .map(|value| unit.attr_string(value).unwrap().to_string_lossy().into_owned());
-                    let location = entry.attr_value(gimli::DW_AT_location);
-                    let location = location
-                        .map_or(Location::OptimizedOut, |value| self.location(&unit, value, function, frame_distance));
-                    let ty = types[function.parameters.len()];
-                    function.parameters.push(Parameter { name, ty, location, artificial: false });
-                }
-            }
-        }
-        assert!(function.frame_base.is_some(), "no debug info for `{}`", function.name);
-    }
-
-    fn location<'a>(
-        &self,
-        unit: &gimli::UnitRef<'_, Slice<'a>>,
-        value: AttributeValue<Slice<'a>>,
-        function: &Function,
-        frame_distance: i64,
-    ) -> Location {
-        if let AttributeValue::Exprloc(expression) = value {
-            return location(expression, unit.encoding(), function, frame_distance, false);
-        }
-        let mut entries = unit.attr_locations(value).unwrap().unwrap();
-        let entries =
-            std::iter::from_fn(|| entries.next().unwrap()).filter(|entry| entry.range.begin < entry.range.end);
-        let Some(first) = entries.min_by_key(|entry| entry.range.begin) else { return Location::OptimizedOut };
-        match location(first.data, unit.encoding(), function, frame_distance, true) {
-            Location::Pieces(pieces) if first.range.begin != function.ranges[0].start.0 => {
-                Location::Later { from: Svma(first.range.begin), pieces }
-            }
-            location => location,
-        }
-    }
-}
-
-fn begins_at<'a>(unit: &gimli::UnitRef<'_, Slice<'a>>, entry: &Entry<'a>, address: Svma) -> bool {
-    let mut ranges = unit.die_ranges(entry).unwrap();
-    std::iter::from_fn(|| ranges.next().unwrap()).any(|range| range.begin == address.0)
-}
-
-/// The frame base, and what is to be added to it: rustc counts large frames from `DW_OP_call_frame_cfa; DW_OP_consts N; DW_OP_plus`.
-fn frame_base(value: AttributeValue<Slice<'_>>, encoding: gimli::Encoding) -> (FrameBase, i64) {
-    let AttributeValue::Exprloc(expression) = value else { panic!("{value:?}") };
-    let mut operations = expression.operations(encoding);
-    match (operations.next().unwrap(), operations.next().unwrap()) {
-        (Some(Operation::CallFrameCFA), None) => (FrameBase::Cfa, 0),
-        (Some(Operation::CallFrameCFA), Some(Operation::SignedConstant { value })) => (FrameBase::Cfa, value),
-        (Some(Operation::Register { register }), None) => (FrameBase::Register(register.0), 0),
-        other => panic!("{other:?}"),
-    }
-}
-
-fn location(
-    expression: Expression<Slice<'_>>,
-    encoding: gimli::Encoding,
-    function: &Function,
-    frame_distance: i64,
-    listed: bool,
-) -> Location {
-    let mut operations = expression.operations(encoding);
-    let mut pieces = Vec::new();
-    while let Some(operation) = operations.next().unwrap() {
-        let place = match operation {
-            Operation::Register { register } if listed => Place::Register(register.0),
-            Operation::Register { register } => Place::HomeRegister(register.0),
-            Operation::RegisterOffset { register, offset, .. } => Place::RegisterOffset(register.0, offset),
-            Operation::FrameOffset { offset } if function.frame_base == Some(FrameBase::Cfa) => {
-                Place::CfaOffset(offset + frame_distance)
-            }
-            Operation::FrameOffset { offset } => Place::FrameOffset(offset),
-            Operation::Piece { size_in_bits, .. } => {
-                let last: &mut Piece = pieces.last_mut().unwrap();
-                last.size = Some(size_in_bits / 8);
-                continue;
-            }
-            // clang's `bool`: the low bit of a register, computed at length.
-            Operation::UnsignedConstant { .. }
-                if matches!(pieces[..], [Piece { place: Place::RegisterOffset(..), .. }]) =>
-            {
-                let Some(Piece { place: Place::RegisterOffset(register, 0), .. }) = pieces.pop() else { panic!() };
-                pieces.push(Piece { size: None, place: Place::Register(register) });
-                return Location::Pieces(pieces);
-            }
-            Operation::Deref { size: 8, .. } => {
-                let pointer = Box::new(pieces.pop().map(|piece: Piece| piece.place).unwrap());
-                Place::Indirect { pointer, offset: 0 }
-            }
-            other => return Location::Unsupported(format!("{other:?}")),
-        };
-        pieces.push(Piece { size: None, place });
-    }
-    Location::Pieces(pieces)
 }
 
 fn argument_text(plan: &FunctionPlan, argument: &ArgumentPlan) -> String {

@@ -10,6 +10,7 @@ use crate::arch::Architecture;
 use crate::arch::symbolic::{Address, Base, Byte, EntryBlock, Origin, Value, WORD_BYTES};
 use crate::dwarf::function::{FrameBase, Place};
 
+const UNKNOWN_FRAME: &str = "its frame could not be followed";
 const SLOT_NOT_FILLED: &str = "its stack slot is not yet filled at the entry";
 const LOCATED_LATER: &str = "the debug info says only later where it is";
 const REGISTER_NOT_FILLED: &str = "its register is not yet filled at the entry";
@@ -85,8 +86,7 @@ impl Locator<'_> {
             Place::Register(register) => self.in_register(*register, part),
             Place::HomeRegister(register) => self.in_home_register(*register, part),
             Place::RegisterOffset(register, offset) => self.at_register(*register, *offset, part),
-            Place::CfaOffset(offset) => self.in_slot(Some(Address::cfa(*offset)), part),
-            Place::FrameOffset(offset) => self.in_slot(self.frame_base().map(|address| address.plus(*offset)), part),
+            Place::CfaOffset(_) | Place::FrameOffset(_) => self.in_slot(self.slot(place), part),
             Place::Indirect { pointer, offset } if !matches!(**pointer, Place::Indirect { .. }) => {
                 self.behind(&self.locate(pointer, POINTER), *offset, part)
             }
@@ -109,7 +109,7 @@ impl Locator<'_> {
                 None => unavailable(part, LOCATED_LATER),
             },
             Place::RegisterOffset(register, offset) => match value(*register) {
-                Some(Value::Address(address)) => self.in_slot(Some(address.plus(*offset)), part),
+                Some(Value::Address(address)) => self.in_slot_later(from, Some(address.plus(*offset)), part),
                 Some(value) => match value.register_at_entry() {
                     Some(register) => self.at_address_in(register, *offset, part),
                     None => unavailable(part, LOCATED_LATER),
@@ -119,6 +119,7 @@ impl Locator<'_> {
             Place::Indirect { pointer, offset } if !matches!(**pointer, Place::Indirect { .. }) => {
                 self.behind(&self.locate_later(from, pointer, POINTER), *offset, part)
             }
+            Place::CfaOffset(_) | Place::FrameOffset(_) => self.in_slot_later(from, self.slot(place), part),
             place => self.locate(place, part),
         }
     }
@@ -183,15 +184,24 @@ impl Locator<'_> {
     /// Where the frame base is behind the prologue.
     fn frame_base(&self) -> Option<Address> {
         match self.frame_base? {
-            FrameBase::Cfa => Some(Address::cfa(0)),
+            FrameBase::Cfa(distance) => Some(Address::cfa(distance)),
             FrameBase::Register(register) if register == self.arch.stack_pointer() => self.entry.stack_pointer,
             FrameBase::Register(register) => self.entry.frame_pointer(register),
         }
     }
 
+    /// Where in the stack a place in the frame lies.
+    fn slot(&self, place: &Place) -> Option<Address> {
+        match place {
+            Place::CfaOffset(offset) => Some(Address::cfa(*offset)),
+            Place::FrameOffset(offset) => self.frame_base().map(|address| address.plus(*offset)),
+            _ => None,
+        }
+    }
+
     /// A part of the frame: an argument on the stack is there before the call, anything else comes from elsewhere.
     fn in_slot(&self, address: Option<Address>, part: Part<'_>) -> Vec<Span> {
-        let Some(address) = address else { return unavailable(part, "its frame could not be followed") };
+        let Some(address) = address else { return unavailable(part, UNKNOWN_FRAME) };
         if address.base != Base::Cfa || address.offset < 0 {
             let bytes = (0..part.bytes.len()).map(|byte| self.entry.first_stored(address.plus(byte as i64)));
             return self.merge(bytes, part, SLOT_NOT_FILLED);
@@ -200,6 +210,17 @@ impl Locator<'_> {
             return unavailable(part, "whether it came in a register or on the stack cannot be told");
         }
         vec![Span { size: part.size(), spot: self.argument_at(address.offset) }]
+    }
+
+    /// What the code in front of `from` has put into a part of the frame; an argument on the stack is there all the time.
+    fn in_slot_later(&self, from: Svma, address: Option<Address>, part: Part<'_>) -> Vec<Span> {
+        let Some(address) = address else { return unavailable(part, UNKNOWN_FRAME) };
+        let stored = |byte: usize| self.entry.stored_before(address.plus(byte as i64), from);
+        if address.base == Base::Cfa && address.offset >= 0 && (0..part.bytes.len()).all(|byte| stored(byte).is_none())
+        {
+            return self.in_slot(Some(address), part);
+        }
+        self.merge((0..part.bytes.len()).map(stored), part, LOCATED_LATER)
     }
 
     /// Functions with Windows' calling convention (`ms_abi`) store their first arguments above the return address, where others

@@ -5,6 +5,7 @@
 
 pub mod build;
 pub mod capture;
+mod contradiction;
 pub mod describe;
 #[cfg(test)]
 mod fixture;

@@ -7,6 +7,7 @@
 mod attach;
 mod error;
 pub mod kernel_types;
+mod mappings;
 mod multi;
 mod object;
 mod pool;
@@ -29,6 +30,7 @@ use lastwords_abi::{Config, Counter, Event, Fault, Function, Target};
 
 pub use attach::{Links, Site};
 pub use error::ProbeError;
+pub use mappings::{Mapping, MappingLog};
 pub use settings::Settings;
 pub use tier::Tier;
 
@@ -129,6 +131,7 @@ impl Recorder {
         };
         let mut ebpf = object::create_maps(&object, &config, sizes)?;
         write_plan(&mut ebpf, plan)?;
+        load_tracepoints(&mut ebpf)?;
         let pool = |entries, top, count, bytes| Pool::map(raw_fd(&ebpf, entries)?, raw_fd(&ebpf, top)?, count, bytes);
         let slots = pool("SLOTS", "FREE_SLOTS", config.slots, config.slot_bytes())?;
         let memory = [
@@ -263,16 +266,8 @@ impl Recorder {
 
     fn attach_tracepoints(&mut self) -> Result<(), ProbeError> {
         for (name, tracepoint) in TRACEPOINTS {
-            let program = self.ebpf.program_mut(name).ok_or_else(|| missing(name))?;
-            let program: &mut RawTracePoint = program.try_into().map_err(|_| missing(name))?;
-            program.load().map_err(|error| ProbeError::Load {
-                what: format!("program `{name}`"),
-                errno: errno_of(&error),
-                source: Box::new(error),
-            })?;
-            program
-                .attach(tracepoint)
-                .map_err(|error| ProbeError::Tracepoint { name: tracepoint, source: Box::new(error) })?;
+            let failed = |error| ProbeError::Tracepoint { name: tracepoint, source: Box::new(error) };
+            tracepoint_program(&mut self.ebpf, name)?.attach(tracepoint).map_err(failed)?;
         }
         Ok(())
     }
@@ -283,6 +278,22 @@ impl Recorder {
         fds.insert("EVENTS".to_owned(), self.events.as_fd().as_raw_fd());
         fds
     }
+}
+
+fn load_tracepoints(ebpf: &mut Ebpf) -> Result<(), ProbeError> {
+    for (name, _) in TRACEPOINTS {
+        tracepoint_program(ebpf, name)?.load().map_err(|error| ProbeError::Load {
+            what: format!("program `{name}`"),
+            errno: errno_of(&error),
+            source: Box::new(error),
+        })?;
+    }
+    Ok(())
+}
+
+fn tracepoint_program<'a>(ebpf: &'a mut Ebpf, name: &str) -> Result<&'a mut RawTracePoint, ProbeError> {
+    let program = ebpf.program_mut(name).ok_or_else(|| missing(name))?;
+    program.try_into().map_err(|_| missing(name))
 }
 
 /// Writes functions and steps into their maps.

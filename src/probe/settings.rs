@@ -11,6 +11,7 @@ use nix::libc::{SIGABRT, SIGBUS, SIGFPE, SIGILL, SIGSEGV, SIGSYS, SIGTRAP};
 
 use super::ProbeError;
 use super::kernel_types::KernelTypes;
+use crate::binary::Streams;
 use crate::plan::{FunctionPlan, Plan};
 
 /// Bytes of one thread's ring at the most, where not even one record needs more.
@@ -27,6 +28,8 @@ pub struct Settings {
     pub signals: Vec<i32>,
     /// Bytes of each thread's stack to copy at its death.
     pub stack_bytes: u32,
+    /// Where the program's C library keeps what it has not written yet.
+    pub streams: Option<Streams>,
 }
 
 /// Signals whose default action is a crash.
@@ -34,7 +37,7 @@ pub const CRASHES: [i32; 7] = [SIGSEGV, SIGBUS, SIGFPE, SIGILL, SIGABRT, SIGTRAP
 
 impl Default for Settings {
     fn default() -> Self {
-        Self { calls: 64, threads: 256, signals: CRASHES.to_vec(), stack_bytes: 64 * 1024 }
+        Self { calls: 64, threads: 256, signals: CRASHES.to_vec(), stack_bytes: 64 * 1024, streams: None }
     }
 }
 
@@ -70,6 +73,9 @@ impl Settings {
             signals: self.signals.iter().fold(0, |set, signal| set | 1 << (signal - 1)),
             namespace_device: namespace.dev(),
             namespace_inode: namespace.ino(),
+            stream_list: self.streams.map_or(0, |streams| streams.list.0),
+            debug_slot: self.streams.and_then(|streams| streams.debug_slot).map_or(0, |slot| slot.0),
+            lowest_code: self.streams.map_or(0, |streams| streams.lowest_code.0),
             slots: self.threads.max(1),
             index_entries,
             open_sets: index_entries,

@@ -8,6 +8,7 @@ pub mod address;
 pub mod call;
 pub mod directory;
 pub mod fault;
+mod output;
 pub mod read;
 pub mod write;
 
@@ -19,6 +20,7 @@ pub use address::{Address, Registers};
 pub use call::{Call, Frame, ReturnState, Returned, State, Thread, Value};
 pub use directory::{Owner, check as check_directory};
 pub use fault::{Access, Fault, Sender};
+pub use output::Output;
 pub use read::{ReadError, read};
 pub use write::{WriteError, check_file, print, write, write_to};
 
@@ -39,6 +41,9 @@ pub struct Report {
     pub fault: Fault,
     /// Its threads: the one that crashed first, then by thread id.
     pub threads: Vec<Thread>,
+    /// What the program had printed and never got to write, by stream.
+    #[serde(default)]
+    pub output: Vec<Output>,
     /// Which functions were watched.
     pub probes: Probes,
     /// The bounds of the recorder, and what was lost to them.

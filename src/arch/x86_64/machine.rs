@@ -93,7 +93,7 @@ impl Machine {
         let mut bytes = [Byte::UNKNOWN; WORD_BYTES];
         bytes[..operand.len()].copy_from_slice(&operand);
         self.set(RSP, Value::Address(to));
-        self.frame.store(to, &bytes);
+        self.frame.push(self.at, to, &bytes);
         Some(())
     }
 
@@ -250,9 +250,9 @@ impl Machine {
 
     fn store(&mut self, instruction: &Instruction, bytes: &[Byte]) -> Option<()> {
         match self.effective_address(instruction) {
-            Some(to) => self.frame.store(to, bytes),
+            Some(to) => self.frame.store(self.at, to, bytes),
             None if is_static(instruction) => {}
-            None => self.frame.forget(),
+            None => self.frame.forget(self.at),
         }
         Some(())
     }
@@ -287,9 +287,9 @@ impl Machine {
             let size = instruction.memory_size().size();
             let is_operand = instruction.op0_kind() == OpKind::Memory && memory == 1 && size > 0;
             match self.effective_address(instruction).filter(|_| is_operand) {
-                Some(to) => self.frame.store(to, &vec![Byte::UNKNOWN; size]),
+                Some(to) => self.frame.store(self.at, to, &vec![Byte::UNKNOWN; size]),
                 None if is_static(instruction) => {}
-                None => self.frame.forget(),
+                None => self.frame.forget(self.at),
             }
         }
     }

@@ -5,6 +5,7 @@ mod flow;
 mod machine;
 mod prologue;
 mod result;
+mod stack;
 
 use super::code::Code;
 use super::{Architecture, InspectError, Inspection, ReturnPlace};
@@ -19,7 +20,14 @@ pub struct X86_64;
 /// DWARF numbers (psABI figure 3.36).
 const RBP: u16 = 6;
 const RSP: u16 = 7;
+/// The return address, in call frame information.
+const RIP: u16 = 16;
 const FIRST_VECTOR: u16 = 17;
+
+/// rdi, rsi, rdx, rcx, r8, r9: psABI section 3.2.3.
+const SYSTEM_V_ORDER: [u16; 6] = [5, 4, 1, 2, 8, 9];
+/// rcx, rdx, r8, r9: functions with the attribute `ms_abi`.
+const WINDOWS_ORDER: [u16; 4] = [2, 1, 8, 9];
 
 /// DWARF number to name, and to the word of `struct pt_regs` (arch/x86/include/asm/ptrace.h): r15 comes first there.
 const GENERAL: [(&str, u8); 17] = [
@@ -94,8 +102,11 @@ impl Architecture for X86_64 {
     }
 
     fn argument_registers(&self) -> &'static [u16] {
-        // rdi, rsi, rdx, rcx, r8, r9: psABI section 3.2.3.
-        &[5, 4, 1, 2, 8, 9]
+        &SYSTEM_V_ORDER
+    }
+
+    fn argument_orders(&self) -> &'static [&'static [u16]] {
+        &[&SYSTEM_V_ORDER, &WINDOWS_ORDER]
     }
 
     fn is_callee_saved(&self, dwarf: u16) -> bool {
@@ -105,6 +116,22 @@ impl Architecture for X86_64 {
 
     fn stack_pointer(&self) -> u16 {
         RSP
+    }
+
+    fn program_counter(&self) -> u16 {
+        RIP
+    }
+
+    fn frame_pointer(&self) -> u16 {
+        RBP
+    }
+
+    fn signal_return(&self, code: &[u8]) -> Option<&'static [(u16, u64)]> {
+        stack::signal_return(code)
+    }
+
+    fn ends_with_call(&self, code: &[u8]) -> bool {
+        stack::ends_with_call(code)
     }
 
     fn report_registers(&self) -> &'static [(&'static str, u8)] {

@@ -71,7 +71,7 @@ fn arguments_of_optimized_code_are_in_registers_at_the_entry() {
         // xmm0 is 17; what lies behind the sixth integer argument is on the stack.
         assert_eq!(described.parameter("many", "d").location, whole(Place::Register(17)), "{compiler} {version}");
         let on_stack = if compiler == "gcc" { Place::CfaOffset(0) } else { Place::FrameOffset(8) };
-        let expected = if compiler == "gcc" { Some(FrameBase::Cfa) } else { Some(FrameBase::Register(7)) };
+        let expected = if compiler == "gcc" { Some(FrameBase::Cfa(0)) } else { Some(FrameBase::Register(7)) };
         let many = described.function("many");
         assert_eq!(many.frame_base, expected);
         if compiler == "gcc" {
@@ -84,7 +84,7 @@ fn arguments_of_optimized_code_are_in_registers_at_the_entry() {
 #[test]
 fn arguments_of_plain_code_are_in_the_frame() {
     let gcc = Described::new("gcc", &["-O0", "-g"], C);
-    assert_eq!(gcc.function("many").frame_base, Some(FrameBase::Cfa));
+    assert_eq!(gcc.function("many").frame_base, Some(FrameBase::Cfa(0)));
     assert_eq!(gcc.parameter("many", "s").location, whole(Place::CfaOffset(-40)));
     assert_eq!(gcc.parameter("many", "m").location, whole(Place::CfaOffset(16)));
     let clang = Described::new("clang", &["-O0", "-g"], C);

@@ -31,7 +31,7 @@ fn unsupported(reason: &str) -> Location {
 #[test]
 fn places_and_values_are_told_apart() {
     let found = locations(
-        Some(FrameBase::Cfa),
+        Some(FrameBase::Cfa(0)),
         [
             &[0x55],                               // DW_OP_reg5
             &[0x75, 0x10],                         // DW_OP_breg5 16
@@ -47,7 +47,7 @@ fn places_and_values_are_told_apart() {
         ],
     );
     let expected = [
-        whole(Place::Register(5)),
+        whole(Place::HomeRegister(5)),
         whole(Place::RegisterOffset(5, 16)),
         whole(Place::Register(5)),
         whole(Place::CfaOffset(-20)),
@@ -67,7 +67,7 @@ fn places_and_values_are_told_apart() {
 fn the_frame_base_decides_what_an_offset_means() {
     let fbreg: &[u8] = &[0x91, 0x78];
     assert_eq!(locations(Some(FrameBase::Register(6)), [fbreg]), [whole(Place::FrameOffset(-8))]);
-    assert_eq!(locations(Some(FrameBase::Cfa), [fbreg]), [whole(Place::CfaOffset(-8))]);
+    assert_eq!(locations(Some(FrameBase::Cfa(0)), [fbreg]), [whole(Place::CfaOffset(-8))]);
     assert_eq!(locations(None, [fbreg]), [unsupported("it lies in a frame whose base is not known")]);
 }
 
@@ -86,8 +86,8 @@ fn pieces_keep_their_sizes_and_holes() {
     );
     let piece = |size, place| Piece { size: Some(size), place };
     let expected = [
-        Location::Pieces(vec![piece(8, Place::Register(5)), piece(8, Place::Register(4))]),
-        Location::Pieces(vec![piece(8, Place::OptimizedOut), piece(4, Place::Register(4))]),
+        Location::Pieces(vec![piece(8, Place::HomeRegister(5)), piece(8, Place::HomeRegister(4))]),
+        Location::Pieces(vec![piece(8, Place::OptimizedOut), piece(4, Place::HomeRegister(4))]),
         Location::OptimizedOut,
         Location::Pieces(vec![piece(1, Place::Constant(vec![7]))]),
         unsupported("a piece of it does not begin and end at a byte"),
@@ -99,9 +99,10 @@ fn pieces_keep_their_sizes_and_holes() {
 #[test]
 fn what_would_have_to_be_computed_is_refused() {
     let found = locations(
-        Some(FrameBase::Cfa),
+        Some(FrameBase::Cfa(0)),
         [
-            &[0x75, 0x00, 0x06],             // DW_OP_breg5 0; DW_OP_deref
+            &[0x75, 0x00, 0x94, 0x04],       // DW_OP_breg5 0; DW_OP_deref_size 4
+            &[0x75, 0x00, 0x06, 0x06],       // DW_OP_breg5 0; DW_OP_deref; DW_OP_deref
             &[0x75, 0x04, 0x9f],             // DW_OP_breg5 4; DW_OP_stack_value
             &[0xa0, 0, 0, 0, 0, 0],          // DW_OP_implicit_pointer
             &[0x75, 0x00, 0x33, 0x1a, 0x9f], // DW_OP_breg5 0; DW_OP_lit3; DW_OP_and; DW_OP_stack_value
@@ -112,7 +113,8 @@ fn what_would_have_to_be_computed_is_refused() {
         ],
     );
     let expected = [
-        unsupported("its location reads memory (DW_OP_deref)"),
+        unsupported("its location reads a part of a word (DW_OP_deref_size)"),
+        unsupported("its location is behind more than one pointer"),
         unsupported("its value would have to be computed from an address"),
         unsupported("the pointer was optimized out; only what it points to is known"),
         unsupported("its value is a part of a byte"),
@@ -120,6 +122,26 @@ fn what_would_have_to_be_computed_is_refused() {
         unsupported("its location is damaged"),
         unsupported("its location has branches"),
         unsupported("its location is damaged"),
+    ];
+    assert_eq!(found, expected);
+}
+
+/// Guards against a pointer to a value taken for the value, which is what an argument passed by invisible reference comes as.
+#[test]
+fn what_lies_behind_a_pointer_is_told_apart_from_the_pointer() {
+    let found = locations(
+        Some(FrameBase::Register(7)),
+        [
+            &[0x91, 0x08, 0x06],             // DW_OP_fbreg 8; DW_OP_deref
+            &[0x75, 0x08, 0x06, 0x23, 0x10], // DW_OP_breg5 8; DW_OP_deref; DW_OP_plus_uconst 16
+            &[0x91, 0x08, 0x06, 0x9f],       // DW_OP_fbreg 8; DW_OP_deref; DW_OP_stack_value
+        ],
+    );
+    let behind = |pointer, offset| whole(Place::Indirect { pointer: Box::new(pointer), offset });
+    let expected = [
+        behind(Place::FrameOffset(8), 0),
+        behind(Place::RegisterOffset(5, 8), 16),
+        Location::Pieces(vec![Piece { size: Some(8), place: Place::FrameOffset(8) }]),
     ];
     assert_eq!(found, expected);
 }
