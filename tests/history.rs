@@ -5,7 +5,7 @@ use std::path::Path;
 
 use serde_json::{Value, json};
 
-use crate::support::{Fixture, Thread};
+use crate::support::{Fixture, Thread, runs};
 
 /// Of as many runs, each one must be exact: half of them with one thread, half with eight.
 const RUNS: u64 = 200;
@@ -101,7 +101,7 @@ fn exact_values(arguments: &[Value]) -> Vec<Value> {
 /// Guards against a record that is torn, lost or written twice where the ring begins a new lap.
 #[test]
 fn one_thread_keeps_its_last_calls_exactly() {
-    for seed in 0..RUNS / 2 {
+    for seed in 0..runs(RUNS / 2) {
         check(1, seed, 64, &[]);
     }
 }
@@ -109,7 +109,7 @@ fn one_thread_keeps_its_last_calls_exactly() {
 /// Guards against threads that share a ring, and against a ring that goes on after the crash.
 #[test]
 fn each_of_eight_threads_keeps_its_last_calls_exactly() {
-    for seed in 0..RUNS / 2 {
+    for seed in 0..runs(RUNS / 2) {
         check(8, seed, 64, &[]);
     }
 }

@@ -1,9 +1,9 @@
 //! The case that started it: the argument of the last call before a null write, in every way a program can be built.
 
-use crate::support::{Compiler, Fixture, Report};
+use crate::support::{Compiler, Fixture, Report, runs};
 
 /// Of as many runs, each one must tell the argument.
-const RUNS: usize = 100;
+const RUNS: u64 = 100;
 
 /// Runs the starting case once and looks at all that its report must hold.
 pub fn check(fixture: &Fixture, options: &[&str]) -> Report {
@@ -27,7 +27,7 @@ pub fn check(fixture: &Fixture, options: &[&str]) -> Report {
 
 fn check_all(compiler: Compiler, flags: [&str; 3]) {
     let fixture = Fixture::build("exp1.c").with(compiler, flags);
-    for _ in 0..RUNS {
+    for _ in 0..runs(RUNS) {
         check(&fixture, &[]);
     }
 }

