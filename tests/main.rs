@@ -25,4 +25,5 @@ mod strings;
 mod survival;
 mod terminal;
 mod tiers;
+mod truth;
 mod users;

@@ -8,7 +8,7 @@
 //!                                       mov %al, -12(%rbp)   so CFA-28 gets byte 0 of rdx at the entry
 //! ```
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::ops::Range;
 
 use crate::address::Svma;
@@ -193,6 +193,8 @@ pub struct EntryBlock {
     pub stack_pointer: Option<Address>,
     /// The stack.
     pub frame: Frame,
+    /// Registers that any instruction of the function sets, by DWARF number; what calls do to them not counted.
+    pub set_anywhere: BTreeSet<u16>,
     /// What each register was set to, by DWARF number.
     pub history: BTreeMap<u16, Vec<Change>>,
     /// The entry, and the first instruction that was not executed.

@@ -130,17 +130,15 @@ pub(super) struct Evaluator<'e, 'a> {
     units: &'e Units<'a>,
     unit: u32,
     base: Option<FrameBase>,
-    /// What it means that a value is in a register.
-    in_register: fn(u16) -> Place,
     stack: Vec<Operand>,
     /// A register of the result is meant as it was at the entry (`DW_OP_entry_value`).
     pub(super) used_entry_value: bool,
 }
 
 impl<'e, 'a> Evaluator<'e, 'a> {
-    /// For an expression of `unit`. `in_register` is [`Place::Register`] or [`Place::HomeRegister`].
-    pub(super) fn new(units: &'e Units<'a>, unit: u32, base: Option<FrameBase>, in_register: fn(u16) -> Place) -> Self {
-        Self { units, unit, base, in_register, stack: Vec::new(), used_entry_value: false }
+    /// For an expression of `unit`.
+    pub(super) fn new(units: &'e Units<'a>, unit: u32, base: Option<FrameBase>) -> Self {
+        Self { units, unit, base, stack: Vec::new(), used_entry_value: false }
     }
 
     /// The pieces that the expression names; at least one.
@@ -161,7 +159,7 @@ impl<'e, 'a> Evaluator<'e, 'a> {
                     }
                 }
                 _ if place.is_some() => return Err("its location goes on after its end".to_owned()),
-                Operation::Register { register } => place = Some(whole((self.in_register)(register.0))),
+                Operation::Register { register } => place = Some(whole(Place::Register(register.0))),
                 Operation::ImplicitValue { data } => place = Some(whole(Place::Constant(data.slice().to_vec()))),
                 Operation::StackValue => place = Some(self.pop()?.value()?),
                 operation => self.step(operation)?,

@@ -86,9 +86,12 @@ pub struct Piece {
 pub enum Place {
     /// In a register, by its DWARF number (`DW_OP_reg*`), or a value computed as register + 0 (`DW_OP_breg*, DW_OP_stack_value`).
     Register(u16),
-    /// In a register that the function's own code fills (`DW_OP_reg*` as the one expression for the whole function, not as an
-    /// entry of a location list): `register int n` without optimization.
+    /// In a register that the function's own code may fill (`DW_OP_reg*` as the one expression for the whole function, not as an
+    /// entry of a location list): `register int n`, by gcc without optimization.
     HomeRegister(u16),
+    /// The same as optimizing compilers say it. Where code sets the register, clang means the time behind that, and gcc the time
+    /// in front of it.
+    SteadyRegister(u16),
     /// In memory at register + offset (`DW_OP_breg*`).
     RegisterOffset(u16, i64),
     /// In memory at CFA + offset (`DW_OP_fbreg` where the frame base is `DW_OP_call_frame_cfa`).

@@ -2,30 +2,47 @@
 //!
 //! clang describes a parameter by what is assigned to it before the function's first instruction: after `a = b`, both are in the
 //! register of `b` at the entry, and after swapping them, each is in the other's. Calling conventions hand out registers in one
-//! order, and each of them once. Where debug info breaks that rule, nobody can tell which of its statements are true.
+//! order, each of them once, and then the stack. Where debug info breaks that rule, nobody can tell which of its statements are
+//! true. The rule is a witness here, never a source: nothing is read from a place that debug info does not name.
 
 use std::collections::BTreeSet;
 
 use super::locate::{Span, Spot};
 use crate::arch::Architecture;
 use crate::arch::symbolic::WORD_BYTES;
-use crate::dwarf::function::Language;
+use crate::dwarf::function::{Function, Language};
+use crate::dwarf::types::{Type, TypeKind, TypeTable};
 
-const REASON: &str = "the debug info contradicts itself about which registers the arguments came in";
+const REASON: &str = "the debug info contradicts itself about where the arguments came in";
 
 /// Takes back what was found of a function's arguments, if it cannot all be true.
-pub fn withdraw(arguments: &mut [Vec<Span>], arch: &dyn Architecture, language: Language) {
-    let claims: Vec<_> = arguments.iter().map(|spans| claims_of(spans, arch)).collect();
+pub fn withdraw(found: &mut [Vec<Span>], function: &Function, types: &TypeTable, arch: &dyn Architecture) {
+    let arguments: Vec<_> = function
+        .parameters
+        .iter()
+        .zip(&*found)
+        .map(|(parameter, spans)| Argument {
+            claims: claims_of(spans, arch),
+            need: Need::of(types.resolve(parameter.ty), function.language),
+        })
+        .collect();
     // Go and others have conventions of their own.
-    let has_known_order = matches!(language, Language::C | Language::Cpp | Language::Rust);
-    if are_disjoint(&claims) && (!has_known_order || are_in_order(&claims, arch)) {
+    let has_known_order = matches!(function.language, Language::C | Language::Cpp | Language::Rust);
+    let hidden = hidden_arguments(function, types);
+    let fits = |order: &&[u16]| fits(&arguments, order, *order == arch.argument_registers(), hidden);
+    if are_disjoint(&arguments) && (!has_known_order || arch.argument_orders().iter().any(fits)) {
         return;
     }
-    for span in arguments.iter_mut().flatten() {
+    for span in found.iter_mut().flatten() {
         if matches!(span.spot, Spot::Register { .. } | Spot::Memory { .. }) {
             span.spot = Spot::Unavailable(REASON.into());
         }
     }
+}
+
+struct Argument {
+    claims: Vec<Claim>,
+    need: Need,
 }
 
 /// What came in here can be one argument only.
@@ -35,6 +52,50 @@ enum Claim {
     Register(u16, u32),
     /// One byte of the stack.
     Stack(i64),
+}
+
+/// What a calling convention gives to an argument of some type.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Need {
+    /// One integer register, or the stack when there is no more.
+    Word,
+    /// So many integer registers at the most. It may lie on the stack while there are some.
+    UpTo(usize),
+}
+
+impl Need {
+    fn of(ty: &Type, language: Language) -> Self {
+        match (&ty.kind, ty.size) {
+            (_, Some(0)) | (TypeKind::Float, _) => Self::UpTo(0),
+            (
+                TypeKind::Integer { .. }
+                | TypeKind::Bool
+                | TypeKind::Character { .. }
+                | TypeKind::Enumeration { .. }
+                | TypeKind::Pointer { .. },
+                Some(1..=8),
+            ) => Self::Word,
+            // psABI section 3.2.3: up to two words come in registers, and C++ passes references to larger or unusual ones. Rust
+            // has a register for each of two members, however small.
+            (_, Some(1..=8)) if language != Language::Rust => Self::UpTo(1),
+            _ => Self::UpTo(2),
+        }
+    }
+
+    fn registers(self) -> usize {
+        match self {
+            Self::Word => 1,
+            Self::UpTo(registers) => registers,
+        }
+    }
+}
+
+/// Registers for what the source does not list: where to put a large result, and the table of a base class's constructor.
+fn hidden_arguments(function: &Function, types: &TypeTable) -> usize {
+    let result = function.return_type.map(|ty| Need::of(types.resolve(ty), function.language));
+    let may_be_in_memory = matches!(result, Some(Need::UpTo(1..)));
+    let is_method = function.parameters.first().is_some_and(|first| first.artificial);
+    usize::from(may_be_in_memory) + usize::from(is_method)
 }
 
 fn claims_of(spans: &[Span], arch: &dyn Architecture) -> Vec<Claim> {
@@ -56,30 +117,49 @@ fn claims_of(spans: &[Span], arch: &dyn Architecture) -> Vec<Claim> {
     claims
 }
 
-fn are_disjoint(claims: &[Vec<Claim>]) -> bool {
+fn are_disjoint(arguments: &[Argument]) -> bool {
     let mut taken = BTreeSet::new();
-    claims.iter().all(|of_argument| {
-        let own: BTreeSet<_> = of_argument.iter().copied().collect();
+    arguments.iter().all(|argument| {
+        let own: BTreeSet<_> = argument.claims.iter().copied().collect();
         let is_free = taken.is_disjoint(&own);
         taken.extend(own);
         is_free
     })
 }
 
-/// Whether one of the orders fits. One that is not the usual must fit from the first argument and the first register on.
-fn are_in_order(claims: &[Vec<Claim>], arch: &dyn Architecture) -> bool {
-    let registers = |claims: &[Claim]| -> Vec<u16> {
-        let registers = claims.iter().filter_map(|claim| match claim {
-            Claim::Register(register, _) => Some(*register),
-            Claim::Stack(_) => None,
-        });
-        registers.collect()
+/// Whether a convention with this order of registers may have placed the arguments so. One that is not the usual must fit from
+/// the first argument and the first register on; it may give registers to floats, too.
+fn fits(arguments: &[Argument], order: &[u16], is_usual: bool, hidden: usize) -> bool {
+    let place = |claim: &Claim| match claim {
+        Claim::Register(register, _) => order.iter().position(|of_order| of_order == register),
+        Claim::Stack(_) => None,
     };
-    let first = claims.first().and_then(|claims| registers(claims).first().copied());
-    let all: Vec<u16> = claims.iter().flat_map(|claims| registers(claims)).collect();
-    arch.argument_orders().iter().any(|order| {
-        let is_usual = *order == arch.argument_registers();
-        let places = all.iter().filter_map(|register| order.iter().position(|of_order| of_order == register));
-        (is_usual || first == order.first().copied()) && places.is_sorted()
-    })
+    let first = arguments.first().and_then(|argument| argument.claims.iter().find_map(place));
+    if !is_usual && first != Some(0) {
+        return false;
+    }
+    // How many registers may be taken, which one at least is taken, and what lies on the stack.
+    let (mut most, mut last, mut top) = (hidden, 0, i64::MIN);
+    for Argument { claims, need } in arguments {
+        for claim in claims {
+            match (place(claim), claim) {
+                (Some(place), _) if place < last || place >= most + need.registers().max(1) => return false,
+                (Some(place), _) => last = place,
+                (None, Claim::Stack(offset)) if *offset < top => return false,
+                (None, Claim::Stack(offset)) => {
+                    top = *offset;
+                    if *need == Need::Word {
+                        if most < order.len() {
+                            return false;
+                        }
+                        // All registers are taken.
+                        last = order.len();
+                    }
+                }
+                (None, Claim::Register(..)) => {}
+            }
+        }
+        most += if is_usual { need.registers() } else { 2 };
+    }
+    true
 }

@@ -85,6 +85,10 @@ impl Locator<'_> {
         match place {
             Place::Register(register) => self.in_register(*register, part),
             Place::HomeRegister(register) => self.in_home_register(*register, part),
+            Place::SteadyRegister(register) if self.entry.set_anywhere.contains(register) => {
+                unavailable(part, REGISTER_NOT_FILLED)
+            }
+            Place::SteadyRegister(register) => self.in_register(*register, part),
             Place::RegisterOffset(register, offset) => self.at_register(*register, *offset, part),
             Place::CfaOffset(_) | Place::FrameOffset(_) => self.in_slot(self.slot(place), part),
             Place::Indirect { pointer, offset } if !matches!(**pointer, Place::Indirect { .. }) => {
@@ -152,7 +156,10 @@ impl Locator<'_> {
     fn in_home_register(&self, register: u16, part: Part<'_>) -> Vec<Span> {
         match self.entry.first_value(register) {
             Some(value) => self.bytes_of(value, part, REGISTER_NOT_FILLED),
-            None if self.arch.is_callee_saved(register) => unavailable(part, REGISTER_NOT_FILLED),
+            // Behind the entry block, something sets it: that may be what fills it, or what is assigned to the parameter.
+            None if self.arch.is_callee_saved(register) || self.entry.set_anywhere.contains(&register) => {
+                unavailable(part, REGISTER_NOT_FILLED)
+            }
             None => self.in_register(register, part),
         }
     }
@@ -245,6 +252,10 @@ impl Locator<'_> {
             let known = byte.filter(|byte| !byte.low_bit_only || meaning == Meaning::OneBit);
             let spot = match known.map(|byte| byte.origin) {
                 _ if meaning == Meaning::Padding => None,
+                // What a function saves for its caller is no argument, even where debug info names it too early or too late.
+                Some(Origin::Register { register, .. }) if self.arch.is_callee_saved(register) => {
+                    Some(Spot::Unavailable(missing.into()))
+                }
                 Some(Origin::Register { register, byte }) => Some(Spot::Register { register, skip: byte.into() }),
                 Some(Origin::Memory(offset)) => Some(self.argument_at(offset)),
                 Some(Origin::Vector(register)) => Some(Spot::Unavailable(format!(

@@ -59,7 +59,14 @@ pub fn run(code: &Code<'_>, cfa_offset: i64, flow: &Flow) -> Result<EntryBlock, 
     }
     let stack_pointer = setup.stack_pointer.filter(|address| agrees_with_epilogues(*address, flow));
     let executed = range.address..end;
-    Ok(EntryBlock { marker_bytes, stack_pointer, frame: machine.frame, history: machine.history, executed })
+    Ok(EntryBlock {
+        marker_bytes,
+        stack_pointer,
+        frame: machine.frame,
+        set_anywhere: flow.set_registers.clone(),
+        history: machine.history,
+        executed,
+    })
 }
 
 /// The epilogues are a second witness of the frame's size: one must undo what the prologue did. Those that restore the stack
