@@ -49,5 +49,6 @@ fn charge(customer: *const Customer, cents: u32) -> i64 {
     // SAFETY: there is none, and that is the point: the third customer is a null pointer. A volatile read is made as it is
     // written, so that the process dies here and of nothing else.
     let customer = unsafe { customer.read_volatile() };
-    black_box(customer.credit_cents - i64::from(cents) + i64::from(customer.id) * 0)
+    println!("customer {} has {} cents", customer.id, customer.credit_cents);
+    black_box(customer.credit_cents - i64::from(cents))
 }

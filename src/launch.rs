@@ -7,6 +7,7 @@ use std::ffi::{CString, OsStr, OsString};
 use std::io::{self, Read, Write};
 use std::os::fd::{AsRawFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt;
+use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::ptr;
 
@@ -52,11 +53,19 @@ impl LaunchError {
     #[must_use]
     pub fn hint(&self) -> Option<String> {
         match self {
-            Self::Execute { source, .. } if source.kind() == io::ErrorKind::NotFound => {
-                Some("the file is there, but not the loader that it names: see `readelf -l`".into())
-            }
-            Self::Execute { source, .. } if source.kind() == io::ErrorKind::PermissionDenied => {
-                Some("is the file executable for that user, and may the user search its directories?".into())
+            Self::Execute { program, source } if source.kind() == io::ErrorKind::NotFound => Some(format!(
+                "the loader that the program names is not there: see `readelf -l {} | grep interpreter`",
+                program.display()
+            )),
+            Self::Execute { program, source } if source.kind() == io::ErrorKind::PermissionDenied => {
+                Some(match program.metadata() {
+                    Ok(file) if file.permissions().mode() & 0o111 == 0 => {
+                        format!("allow it with `chmod +x {}`", program.display())
+                    }
+                    _ => {
+                        "the user who is to run it (see --user) may not, or its file system is mounted `noexec`".into()
+                    }
+                })
             }
             Self::NoUser { .. } => Some("give a name or a numeric id that `getent passwd` knows".into()),
             _ => None,

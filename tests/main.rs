@@ -14,6 +14,7 @@ mod history;
 mod languages;
 mod no_debug_info;
 mod object;
+mod output;
 mod processes;
 mod returns;
 mod sacred;

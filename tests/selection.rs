@@ -18,7 +18,7 @@ fn patterns_choose_functions() {
     assert_eq!(watched(&["-f", "open_*"]), ["open_file", "open_socket"]);
     assert_eq!(watched(&["--function", "*_file"]), ["open_file", "close_file"]);
     assert_eq!(watched(&["-f", "part_*", "-f", "close_file"]), ["close_file", "part_first", "part_second"]);
-    assert_eq!(watched(&["-f", "{open,close}_*"]), ["open_file", "close_file", "open_socket"]);
+    assert_eq!(watched(&["-f", "open_*", "-f", "close_*"]), ["open_file", "close_file", "open_socket"]);
 }
 
 /// Guards against exclusions that depend on their place on the command line, or choose everything else.

@@ -7,7 +7,10 @@ use std::process::{Child, Command, ExitStatus, Stdio};
 use std::sync::mpsc::{Receiver, channel};
 use std::thread;
 
+use nix::fcntl::{FcntlArg, FdFlag, fcntl};
 use nix::pty::openpty;
+use nix::sys::signal::{Signal, killpg};
+use nix::unistd::Pid;
 use tempfile::TempDir;
 
 use crate::support::{Fixture, LIMIT};
@@ -24,6 +27,10 @@ impl Terminal {
     fn start(fixture: &Fixture) -> Self {
         let (lastwords, directory) = fixture.watched(["-f", "*"]).into_parts();
         let pty = openpty(None, None).expect("a pseudoterminal");
+        // The other end in the program's hands would keep the terminal open after everybody has left.
+        for end in [&pty.master, &pty.slave] {
+            fcntl(end, FcntlArg::F_SETFD(FdFlag::FD_CLOEXEC)).expect("a file descriptor");
+        }
         let stdio = || Stdio::from(pty.slave.try_clone().expect("the terminal"));
         // setsid executes lastwords in its own place: it leads no process group here.
         let mut command = Command::new("setsid");
@@ -56,6 +63,16 @@ impl Terminal {
             rest.push(line);
         }
         (rest, self.child.wait().expect("the status of lastwords"))
+    }
+}
+
+impl Drop for Terminal {
+    fn drop(&mut self) {
+        // A test that failed leaves nobody behind who would go on to watch the fixture. `setsid` has made it a group's leader.
+        if let Ok(None) = self.child.try_wait() {
+            let _ = killpg(Pid::from_raw(self.child.id().cast_signed()), Signal::SIGKILL);
+            let _ = self.child.wait();
+        }
     }
 }
 

@@ -62,7 +62,7 @@ pub fn leave(registers: &Registers, index: u32, cfa: u64, flag: u32) -> Option<(
             }
             let sequence = (*open).number - 1;
             (*open).number = 0;
-            if let Some(record) = record_of(header, sequence) {
+            if let Some(record) = record_of(header, sequence).filter(|_| sequence >= (*header).first) {
                 (*record).returned_ns = returned_ns;
                 if flag == RETURNED {
                     (*record).value = registers.results();

@@ -27,10 +27,8 @@ pub const SLOT_ENDED: u32 = 2;
 #[derive(Clone, Copy)]
 #[cfg_attr(feature = "user", derive(Debug))]
 pub struct SlotHeader {
-    /// One of the constants above.
-    pub state: u32,
-    /// The next slot in the stack of free ones, plus 1; 0 ends it.
-    pub next_free: u32,
+    /// How free slots are chained.
+    pub pool: PoolHeader,
     /// Kernel-global process id of the owner.
     pub pid: u32,
     /// Kernel-global thread id of the owner.
@@ -39,8 +37,11 @@ pub struct SlotHeader {
     pub ns_pid: u32,
     /// As lastwords' own pid namespace sees it.
     pub ns_tid: u32,
-    /// Calls recorded since the owner began.
+    /// Calls recorded in this slot, those of earlier owners included: numbers never come twice, so that nothing an earlier owner left
+    /// in index and table of open calls is taken for the present one's.
     pub calls: u64,
+    /// What `calls` was when the owner began.
+    pub first: u64,
     /// Position of the next record.
     pub head: u64,
     /// The registers at the death of the thread.
@@ -142,6 +143,13 @@ pub struct Config {
     pub namespace_device: u64,
     /// Inode of lastwords' pid namespace.
     pub namespace_inode: u64,
+    /// Where glibc keeps the list of its streams (`_IO_list_all`): an address as in the file of libc, or of a static program; 0 where it
+    /// is not known.
+    pub stream_list: u64,
+    /// Where the program's dynamic section has the address of `struct r_debug` (`DT_DEBUG`), as in its file; 0 for a static one.
+    pub debug_slot: u64,
+    /// The program's lowest executable address, as in its file: `mm->start_code` without the bias.
+    pub lowest_code: u64,
     /// Threads that can have a ring.
     pub slots: u32,
     /// Entries of the index: a power of two, at least the calls to keep.
@@ -152,6 +160,10 @@ pub struct Config {
     pub ring_bytes: u32,
     /// Bytes of the data of the largest record.
     pub data_bytes: u32,
+    /// Bytes of each stack to copy at the death of its thread.
+    pub stack_bytes: u32,
+    /// Offset of the thread's `thread.fsbase`, the base of its thread-local storage; 0 where there is none.
+    pub thread_tls_base: u32,
     /// Whether these kernel structures have an address of the last page fault and the like: 0 or 1.
     pub has_fault_details: u32,
     /// Offsets in kernel structures.
@@ -164,11 +176,16 @@ impl Config {
         signals: 0,
         namespace_device: 0,
         namespace_inode: 0,
+        stream_list: 0,
+        debug_slot: 0,
+        lowest_code: 0,
         slots: 0,
         index_entries: 0,
         open_sets: 0,
         ring_bytes: 0,
         data_bytes: 0,
+        stack_bytes: 0,
+        thread_tls_base: 0,
         has_fault_details: 0,
         offsets: TaskOffsets::ZERO,
     };
@@ -228,6 +245,78 @@ pub struct Target {
     pub reserved: u32,
 }
 
+/// The head of an entry of a pool (slots, chunks, windows): how free entries are chained.
+#[repr(C)]
+#[derive(Clone, Copy, Default)]
+#[cfg_attr(feature = "user", derive(Debug))]
+pub struct PoolHeader {
+    /// [`SLOT_FREE`] or another of those constants.
+    pub state: u32,
+    /// The next entry in the stack of free ones, plus 1; 0 ends it.
+    pub next_free: u32,
+}
+
+/// A piece of a dying process's memory, in front of its bytes.
+#[repr(C)]
+#[derive(Clone, Copy, Default)]
+#[cfg_attr(feature = "user", derive(Debug))]
+pub struct MemoryHeader {
+    /// How free entries are chained.
+    pub pool: PoolHeader,
+    /// Kernel-global process id.
+    pub pid: u32,
+    /// Kernel-global thread id of the thread that copied it.
+    pub tid: u32,
+    /// Where it was.
+    pub address: u64,
+    /// Bytes that are valid.
+    pub length: u32,
+    /// Zero.
+    pub reserved: u32,
+}
+
+/// A piece of a stack: a page, or what is left of one.
+#[repr(C)]
+#[derive(Clone, Copy)]
+pub struct Chunk {
+    /// What it is.
+    pub header: MemoryHeader,
+    /// Its bytes.
+    pub bytes: [u8; CHUNK_BYTES],
+}
+
+/// What lies around an address that a register or the top of the stack holds.
+#[repr(C)]
+#[derive(Clone, Copy)]
+pub struct Window {
+    /// What it is.
+    pub header: MemoryHeader,
+    /// Its bytes.
+    pub bytes: [u8; WINDOW_BYTES],
+}
+
+/// Bytes of a [`Chunk`]: a page, which is there or not as a whole.
+pub const CHUNK_BYTES: usize = 4096;
+/// Bytes of a [`Window`].
+pub const WINDOW_BYTES: usize = 256;
+/// Bytes of a window in front of the address.
+pub const WINDOW_BEFORE_BYTES: u64 = 32;
+/// The part of glibc's `FILE` that says what was never written: `_IO_write_base`, `_IO_write_ptr`, `_chain`, `_fileno` (libio/bits/types/struct_FILE.h;
+/// part of its binary interface, the same on all 64-bit machines).
+pub mod stream {
+    /// First byte that was not written.
+    pub const WRITE_BASE: usize = 32;
+    /// Behind the last one.
+    pub const WRITE_POINTER: usize = 40;
+    /// The next stream.
+    pub const CHAIN: usize = 104;
+    /// The file descriptor.
+    pub const DESCRIPTOR: usize = 112;
+}
+
+/// Words at the top of the stack that windows are opened for.
+pub const WINDOW_STACK_WORDS: u32 = 128;
+
 /// Which set of the table of open calls belongs to a frame.
 #[must_use]
 pub const fn open_set(cfa: u64, sets: u32) -> u32 {
@@ -235,9 +324,11 @@ pub const fn open_set(cfa: u64, sets: u32) -> u32 {
     ((cfa >> 3).wrapping_mul(0x9e37_79b9_7f4a_7c15) >> 32) as u32 & (sets - 1)
 }
 
-const _: () = assert!(size_of::<SlotHeader>() == 24 + 16 + size_of::<ThreadState>() + 8 * REGISTER_WORDS);
+const _: () = assert!(size_of::<SlotHeader>() == 24 + 24 + size_of::<ThreadState>() + 8 * REGISTER_WORDS);
 const _: () = assert!(size_of::<SlotHeader>().is_multiple_of(8) && COMM_BYTES.is_multiple_of(8));
 const _: () = assert!(size_of::<OpenCall>() == 24);
 const _: () = assert!(size_of::<Target>() == 24);
-const _: () = assert!(size_of::<Config>() == 48 + size_of::<TaskOffsets>());
+const _: () = assert!(size_of::<MemoryHeader>() == 32);
+const _: () = assert!(size_of::<Chunk>() == 32 + CHUNK_BYTES && size_of::<Window>() == 32 + WINDOW_BYTES);
+const _: () = assert!(size_of::<Config>() == 80 + size_of::<TaskOffsets>());
 const _: () = assert!(MAX_DATA_BYTES.is_multiple_of(8));

@@ -8,10 +8,13 @@
 mod calls;
 mod kernel;
 mod maps;
+mod memory;
+mod pool;
 mod process;
 mod registers;
 mod slot;
 mod steps;
+mod streams;
 
 use core::ffi::c_void;
 

@@ -3,6 +3,7 @@
 use aya_ebpf::bindings::BPF_F_MMAPABLE;
 use aya_ebpf::macros::map;
 use aya_ebpf::maps::{Array, HashMap, RingBuf};
+use lastwords_abi::layout::{Chunk, Window};
 use lastwords_abi::{Config, Counter, Event, Fault, Function, SlotHeader, Step, Target, Watched};
 
 /// Read through [`config!`]: user space replaces it before the verifier sees it.
@@ -43,6 +44,22 @@ pub static SLOTS: Array<SlotHeader> = Array::with_max_entries(1, BPF_F_MMAPABLE)
 /// Top of the stack of free slots: number of the slot plus 1 in the low half, a tag against reuse (ABA) in the high one.
 #[map]
 pub static FREE_SLOTS: Array<u64> = Array::with_max_entries(1, BPF_F_MMAPABLE);
+
+/// Pieces of the stacks of dying threads. Entries: set by user space.
+#[map]
+pub static CHUNKS: Array<Chunk> = Array::with_max_entries(1, BPF_F_MMAPABLE);
+
+/// Top of the stack of free chunks, as [`FREE_SLOTS`].
+#[map]
+pub static FREE_CHUNKS: Array<u64> = Array::with_max_entries(1, BPF_F_MMAPABLE);
+
+/// What the registers and stacks of dying threads point to. Entries: set by user space.
+#[map]
+pub static WINDOWS: Array<Window> = Array::with_max_entries(1, BPF_F_MMAPABLE);
+
+/// Top of the stack of free windows, as [`FREE_SLOTS`].
+#[map]
+pub static FREE_WINDOWS: Array<u64> = Array::with_max_entries(1, BPF_F_MMAPABLE);
 
 /// Kernel-global thread id to slot. Entries: set by user space. Not an LRU map: that would evict the quiet thread.
 #[map]

@@ -13,8 +13,10 @@ use lastwords_abi::{COMM_BYTES, Counter, Event, Fault, MAX_ARGS_BYTES, NO_SLOT, 
 
 use crate::kernel::read;
 use crate::maps::{EMPTY_FAULT, FAULTS, SLOTS, TARGET, THREADS, WATCHED, config, count, send};
+use crate::memory;
 use crate::registers::Registers;
 use crate::slot::{self, Ids};
+use crate::streams;
 
 const SIGKILL: i32 = 9;
 /// `SIG_DFL` and `SIG_IGN`.
@@ -93,27 +95,32 @@ pub fn signalled(context: &RawTracePointContext) -> Option<()> {
     }
     if signal == SIGKILL {
         FAULTS.get_ptr(ids.pid)?;
-        return snapshot(ids);
-    }
-    if !(1..=64).contains(&signal) || config!(signals) >> (signal - 1) & 1 == 0 {
-        return None;
-    }
-    match read::<u64>(context.arg(2), config!(offsets.action_handler))? {
-        DEFAULT_ACTION => {}
-        IGNORED => return None,
-        _ => {
-            count(Counter::HANDLED_FAULTS);
+    } else {
+        if !is_death(signal, context.arg(2))? {
             return None;
         }
-    }
-    if let Some(fault) = FAULTS.get_ptr(ids.pid) {
-        // Another thread was faster. (The same thread again: the first signal did not kill, as for the init of a namespace.)
+        // Another thread may have been faster. (The same thread again: the first signal did not kill, as for the init of a namespace.)
         // SAFETY: a plain number in a map value.
-        if unsafe { (*fault).tid } != ids.tid {
-            return snapshot(ids);
+        let is_first = FAULTS.get_ptr(ids.pid).is_none_or(|fault| unsafe { (*fault).tid } == ids.tid);
+        if is_first {
+            record_fault(ids, signal, context.arg(1))?;
         }
     }
-    record_fault(ids, signal, context.arg(1))
+    // One place for all: the verifier walks through it once.
+    snapshot(ids)
+}
+
+/// Whether a signal counts as a crash, and its action is the default one.
+#[inline(always)]
+fn is_death(signal: i32, action: u64) -> Option<bool> {
+    if !(1..=64).contains(&signal) || config!(signals) >> (signal - 1) & 1 == 0 {
+        return Some(false);
+    }
+    let handler = read::<u64>(action, config!(offsets.action_handler))?;
+    if handler != DEFAULT_ACTION && handler != IGNORED {
+        count(Counter::HANDLED_FAULTS);
+    }
+    Some(handler == DEFAULT_ACTION)
 }
 
 #[inline(always)]
@@ -146,8 +153,9 @@ fn record_fault(ids: Ids, signal: i32, info: u64) -> Option<()> {
         (*fault).uid = bpf_get_current_uid_gid() as u32;
         arguments(fault);
         thread_state(&raw mut (*fault).thread);
+        (*fault).stream_list = streams::copy(ids).unwrap_or(0);
     }
-    snapshot(ids)
+    Some(())
 }
 
 /// Copies the program's arguments from its memory, as far as they are there: no page fault can be taken here.
@@ -205,7 +213,7 @@ fn end_slot(slot: u32, dying: bool) {
         slot::release(slot);
     } else if let Some(header) = SLOTS.get_ptr_mut(slot) {
         // SAFETY: the slot of the current thread.
-        unsafe { core::ptr::write_volatile(&raw mut (*header).state, SLOT_ENDED) };
+        unsafe { core::ptr::write_volatile(&raw mut (*header).pool.state, SLOT_ENDED) };
     }
 }
 
@@ -226,7 +234,10 @@ fn forget_thread(tid: u32) {
 fn snapshot(ids: Ids) -> Option<()> {
     let header = slot::for_death(ids)?;
     // SAFETY: the slot of the current thread.
-    unsafe { thread_state(&raw mut (*header).death) };
+    unsafe {
+        thread_state(&raw mut (*header).death);
+        memory::copy(ids, &raw const (*header).death);
+    }
     Some(())
 }
 
@@ -236,6 +247,9 @@ unsafe fn thread_state(to: *mut ThreadState) {
     unsafe {
         let saved = bpf_task_pt_regs(bpf_get_current_task_btf()) as *const c_void;
         bpf_probe_read_kernel((&raw mut (*to).registers).cast(), Registers::BYTES as u32, saved);
+        if config!(thread_tls_base) != 0 {
+            (*to).tls_base = read(bpf_get_current_task(), config!(thread_tls_base)).unwrap_or(0);
+        }
         bpf_get_current_comm((&raw mut (*to).comm).cast(), COMM_BYTES as u32);
         (*to).at_ns = now();
     }

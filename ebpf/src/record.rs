@@ -52,6 +52,8 @@ pub struct Fault {
     pub trap: u64,
     /// `thread.cr2`: the address of the last page fault.
     pub fault_register: u64,
+    /// Where glibc's list of streams was; 0 where it was not found.
+    pub stream_list: u64,
     /// Kernel-global process id.
     pub pid: u32,
     /// Kernel-global thread id.
@@ -86,6 +88,7 @@ impl Fault {
         error_code: 0,
         trap: 0,
         fault_register: 0,
+        stream_list: 0,
         pid: 0,
         tid: 0,
         ns_tid: 0,
@@ -97,7 +100,7 @@ impl Fault {
         uid: 0,
         args_bytes: 0,
         args: [0; MAX_ARGS_BYTES],
-        thread: ThreadState { at_ns: 0, registers: [0; REGISTER_WORDS], comm: [0; COMM_BYTES] },
+        thread: ThreadState { at_ns: 0, registers: [0; REGISTER_WORDS], tls_base: 0, comm: [0; COMM_BYTES] },
     };
 }
 
@@ -145,6 +148,8 @@ pub struct ThreadState {
     pub at_ns: u64,
     /// The saved registers, in the order of the architecture's `pt_regs`.
     pub registers: [u64; REGISTER_WORDS],
+    /// Where its thread-local storage is (`thread.fsbase` on x86-64).
+    pub tls_base: u64,
     /// The thread's name.
     pub comm: [u8; COMM_BYTES],
 }
@@ -167,12 +172,14 @@ impl Counter {
     pub const HANDLED_FAULTS: u32 = 5;
     /// Deaths of descendants that execute another file.
     pub const DEATHS_OF_OTHER_FILES: u32 = 6;
+    /// Pieces of stacks and windows of memory that found no room.
+    pub const MEMORY_LOST: u32 = 7;
     /// How many there are.
-    pub const COUNT: u32 = 7;
+    pub const COUNT: u32 = 8;
 }
 
 const _: () = assert!(size_of::<Record>() == 64);
-const _: () = assert!(size_of::<Fault>() == 80 + size_of::<ThreadState>() + MAX_ARGS_BYTES);
+const _: () = assert!(size_of::<Fault>() == 88 + size_of::<ThreadState>() + MAX_ARGS_BYTES);
 const _: () = assert!(size_of::<Watched>() == 24);
 const _: () = assert!(size_of::<Event>() == 32);
-const _: () = assert!(size_of::<ThreadState>() == 8 + 8 * REGISTER_WORDS + COMM_BYTES);
+const _: () = assert!(size_of::<ThreadState>() == 16 + 8 * REGISTER_WORDS + COMM_BYTES);

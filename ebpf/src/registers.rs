@@ -33,6 +33,10 @@ pub struct Registers {
 impl Registers {
     /// Bytes that a call instruction pushes.
     pub const RETURN_ADDRESS_BYTES: u64 = 8;
+    /// Word of the stack pointer.
+    pub const STACK_POINTER_WORD: usize = core::mem::offset_of!(Self, sp) / 8;
+    /// How many words, from the first, are registers that may hold an address.
+    pub const POINTER_WORDS: u32 = 15;
     /// Bytes of the saved registers.
     pub const BYTES: usize = size_of::<Self>();
 

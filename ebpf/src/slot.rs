@@ -2,13 +2,10 @@
 
 use aya_ebpf::helpers::bpf_get_current_pid_tgid;
 use aya_ebpf::helpers::generated::bpf_get_ns_current_pid_tgid;
-use lastwords_abi::layout::{SLOT_FREE, SLOT_LIVE};
 use lastwords_abi::{Counter, NO_SLOT, SlotHeader};
 
-use crate::maps::{FREE_SLOTS, SLOTS, THREADS, WATCHED, compare_exchange, config, count};
-
-/// How often a change of the stack of free slots is tried: each failure means that another processor made progress.
-const TRIES: u32 = 64;
+use crate::maps::{FREE_SLOTS, SLOTS, THREADS, WATCHED, config, count};
+use crate::pool;
 
 /// The ids of the current thread, as the kernel counts them from the root namespace.
 #[derive(Clone, Copy)]
@@ -82,7 +79,7 @@ pub fn for_death(ids: Ids) -> Option<*mut SlotHeader> {
 /// Takes a free slot for the current thread.
 #[inline(always)]
 fn take(ids: Ids) -> Option<*mut SlotHeader> {
-    let Some((slot, header)) = pop_free() else {
+    let Some((slot, header)) = pool::pop(&SLOTS, &FREE_SLOTS) else {
         count(Counter::THREADS_WITHOUT_SLOT);
         count(Counter::CALLS_WITHOUT_SLOT);
         let _ = THREADS.insert(ids.tid, NO_SLOT, 0);
@@ -91,13 +88,11 @@ fn take(ids: Ids) -> Option<*mut SlotHeader> {
     let named = Ids::in_namespace();
     // SAFETY: the slot was free: nobody else writes to it now.
     unsafe {
-        (*header).state = SLOT_LIVE;
         (*header).pid = ids.pid;
         (*header).tid = ids.tid;
         (*header).ns_pid = named.pid;
         (*header).ns_tid = named.tid;
-        (*header).calls = 0;
-        (*header).head = 0;
+        (*header).first = (*header).calls;
         (*header).death.at_ns = 0;
     }
     if THREADS.insert(ids.tid, slot, 0).is_err() {
@@ -111,42 +106,7 @@ fn take(ids: Ids) -> Option<*mut SlotHeader> {
 /// Gives a slot back.
 #[inline(always)]
 pub fn release(slot: u32) {
-    let (Some(header), Some(top)) = (SLOTS.get_ptr_mut(slot), FREE_SLOTS.get_ptr_mut(0)) else { return };
-    // SAFETY: its thread has ended or never had it: nobody else writes to it.
-    unsafe { (*header).state = SLOT_FREE };
-    for _ in 0..TRIES {
-        // SAFETY: pointers from map lookups.
-        let old = unsafe {
-            let old = core::ptr::read_volatile(top);
-            (*header).next_free = old as u32;
-            old
-        };
-        if compare_exchange(top, old, next_tag(old) | u64::from(slot + 1)) {
-            return;
-        }
+    if let Some(header) = SLOTS.get_ptr_mut(slot) {
+        pool::push(&FREE_SLOTS, slot, header.cast());
     }
-}
-
-/// Takes the top of the stack of free slots.
-#[inline(always)]
-fn pop_free() -> Option<(u32, *mut SlotHeader)> {
-    let top = FREE_SLOTS.get_ptr_mut(0)?;
-    for _ in 0..TRIES {
-        // SAFETY: a pointer from a map lookup.
-        let old = unsafe { core::ptr::read_volatile(top) };
-        let slot = (old as u32).checked_sub(1)?;
-        let header = SLOTS.get_ptr_mut(slot)?;
-        // SAFETY: a pointer from a map lookup; should another processor take the slot meanwhile, the tag has changed.
-        let next = unsafe { core::ptr::read_volatile(&raw const (*header).next_free) };
-        if compare_exchange(top, old, next_tag(old) | u64::from(next)) {
-            return Some((slot, header));
-        }
-    }
-    None
-}
-
-/// The tag after that of `top`, in place.
-#[inline(always)]
-fn next_tag(top: u64) -> u64 {
-    ((top >> 32) + 1) << 32
 }

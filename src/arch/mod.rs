@@ -36,13 +36,26 @@ pub trait Architecture: Sync {
     /// DWARF number of the stack pointer.
     fn stack_pointer(&self) -> u16;
 
+    /// DWARF number of the program counter.
+    fn program_counter(&self) -> u16;
+
+    /// DWARF number of the frame pointer.
+    fn frame_pointer(&self) -> u16;
+
+    /// Where the registers of the interrupted code lie, if `code` is what signal handlers return to: DWARF numbers, and distances from
+    /// the stack pointer.
+    fn signal_return(&self, code: &[u8]) -> Option<&'static [(u16, u64)]>;
+
+    /// Whether the last instruction of `code` may be a call: so does the code before a return address end.
+    fn ends_with_call(&self, code: &[u8]) -> bool;
+
     /// The registers of a report: name and word of the saved registers.
     fn report_registers(&self) -> &'static [(&'static str, u8)];
 
     /// Word of the saved registers that holds the program counter.
     fn program_counter_word(&self) -> u8;
 
-    /// CFA minus stack pointer at the first instruction of a function.
+    /// CFA minus stack pointer at the first instruction of a function: the bytes that a call pushes.
     fn entry_cfa_offset(&self) -> i64;
 
     /// How a result of this type comes back; `None` where there is nothing to come back.

@@ -1,7 +1,7 @@
 //! The dynamic section: what the dynamic linker is told.
 
 use goblin::elf::ProgramHeader;
-use goblin::elf::dynamic::{DT_NEEDED, DT_NULL, DT_RPATH, DT_RUNPATH, DT_SONAME, DT_STRSZ, DT_STRTAB, Dyn};
+use goblin::elf::dynamic::{DT_DEBUG, DT_NEEDED, DT_NULL, DT_RPATH, DT_RUNPATH, DT_SONAME, DT_STRSZ, DT_STRTAB, Dyn};
 use goblin::elf::program_header::PT_DYNAMIC;
 use scroll::Pread;
 use scroll::ctx::SizeWith;
@@ -19,6 +19,8 @@ pub(super) struct Dynamic {
     pub(super) rpath: Vec<String>,
     /// `DT_RUNPATH`, split at colons.
     pub(super) runpath: Vec<String>,
+    /// Where the dynamic linker puts the address of its `struct r_debug` (`DT_DEBUG`).
+    pub(super) debug_slot: Option<Svma>,
 }
 
 impl Dynamic {
@@ -41,6 +43,7 @@ impl Dynamic {
             soname: strings(DT_SONAME).next(),
             rpath: folders(DT_RPATH),
             runpath: folders(DT_RUNPATH),
+            debug_slot: debug_slot(&entries, programs),
         }
     }
 }
@@ -48,6 +51,15 @@ impl Dynamic {
 /// The folders of a list as the dynamic linker reads it.
 pub(super) fn split_folders(list: &str) -> Vec<String> {
     list.split(':').filter(|folder| !folder.is_empty()).map(str::to_owned).collect()
+}
+
+/// The address of the value of the entry `DT_DEBUG`.
+fn debug_slot(entries: &[Dyn], programs: &[ProgramHeader]) -> Option<Svma> {
+    const VALUE_AT: u64 = 8;
+    let program = programs.iter().find(|program| program.p_type == PT_DYNAMIC)?;
+    let index = entries.iter().position(|entry| entry.d_tag == DT_DEBUG)? as u64;
+    let offset = index.checked_mul(Dyn::size_with(&CTX) as u64)?.checked_add(VALUE_AT)?;
+    program.p_vaddr.checked_add(offset).map(Svma)
 }
 
 fn entries(bytes: &[u8], programs: &[ProgramHeader]) -> Option<Vec<Dyn>> {

@@ -7,10 +7,16 @@ use std::path::PathBuf;
 #[derive(Debug, thiserror::Error)]
 pub enum BinaryError {
     /// There is no such file.
-    #[error("cannot find `{}`", path.display())]
+    #[error("cannot find `{}`: there is no such file", path.display())]
     NotFound {
         /// The file.
         path: PathBuf,
+    },
+    /// A shell would not find it, either.
+    #[error("cannot find `{}` in `PATH`", name.display())]
+    NotInPath {
+        /// The name, without a slash.
+        name: PathBuf,
     },
     /// It, or a folder on the way to it, may not be read.
     #[error("cannot read `{}`: permission denied", path.display())]
@@ -109,8 +115,8 @@ impl BinaryError {
     #[must_use]
     pub fn hint(&self) -> Option<String> {
         match self {
-            Self::NotFound { path } if path.components().count() == 1 => {
-                Some(format!("for a file in the current directory, write `./{}`", path.display()))
+            Self::NotInPath { name } => {
+                Some(format!("for a file in the current directory, write `./{}`", name.display()))
             }
             Self::PermissionDenied { path } => Some(format!(
                 "its code and debug info must be read: allow it with `chmod a+r {}`, or run as a user who may",
@@ -137,7 +143,7 @@ impl BinaryError {
     #[must_use]
     pub fn exit_status(&self) -> u8 {
         match self {
-            Self::NotFound { .. } => 127,
+            Self::NotFound { .. } | Self::NotInPath { .. } => 127,
             Self::PermissionDenied { .. }
             | Self::IsDirectory { .. }
             | Self::NotRegularFile { .. }

@@ -21,7 +21,7 @@ const MAX_INCLUDES: usize = 8;
 #[derive(Debug, thiserror::Error)]
 pub enum LibraryError {
     /// Nothing has this name.
-    #[error("cannot find a library `{name}` for `{}`", program.display())]
+    #[error("`{}` loads no library `{name}`", program.display())]
     NotFound {
         /// As the user gave it.
         name: String,
@@ -40,11 +40,11 @@ impl LibraryError {
     #[must_use]
     pub fn hint(&self) -> Option<String> {
         match self {
-            Self::NotFound { loaded, .. } if loaded.is_empty() => Some(
-                "the program loads no libraries when it starts; for one that it opens later, give its path".to_owned(),
-            ),
+            Self::NotFound { loaded, .. } if loaded.is_empty() => {
+                Some("it loads none at all when it starts; for a library that it opens later, give its path".to_owned())
+            }
             Self::NotFound { loaded, .. } => Some(format!(
-                "the program loads {}; for a library that it opens later, give its path",
+                "it loads {}; for a library that it opens later, give its path",
                 loaded.iter().map(|name| format!("`{name}`")).collect::<Vec<_>>().join(", ")
             )),
             Self::Binary(error) => error.hint(),
@@ -200,8 +200,7 @@ mod tests {
     fn a_library_that_is_not_there_is_an_error_with_those_that_are() {
         let fixture = Fixture::compile("gcc", &[], "int main(void) { return 0; }\n");
         let error = find_library("nosuch", &Binary::open(&fixture.program()).unwrap()).unwrap_err();
-        let loads =
-            "the program loads `libc.so.6`, `ld-linux-x86-64.so.2`; for a library that it opens later, give its path";
+        let loads = "it loads `libc.so.6`, `ld-linux-x86-64.so.2`; for a library that it opens later, give its path";
         assert_eq!(error.hint().as_deref(), Some(loads));
     }
 }

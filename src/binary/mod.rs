@@ -14,6 +14,7 @@ mod note;
 mod search;
 mod section;
 mod segment;
+mod streams;
 mod symbol;
 
 use std::fs::File;
@@ -35,6 +36,7 @@ pub use self::library::{LibraryError, find_library};
 pub use self::map::SectionBytes;
 pub use self::search::find_program;
 pub use self::segment::LoadSegment;
+pub use self::streams::Streams;
 pub use self::symbol::FunctionSymbol;
 
 use self::dynamic::Dynamic;
@@ -201,6 +203,18 @@ impl Binary {
             names: self.data.get(names.range.clone())?,
             is_dynamic: kind == SHT_DYNSYM,
         })
+    }
+
+    /// Where a variable lies that is defined here and has a symbol.
+    #[must_use]
+    pub fn variable(&self, name: &str) -> Option<Svma> {
+        [SHT_DYNSYM, SHT_SYMTAB].into_iter().find_map(|kind| self.symbol_table(kind)?.variable(name))
+    }
+
+    /// Where the dynamic linker puts the address of its `struct r_debug` (`DT_DEBUG`); `None` in a file that it does not load first.
+    #[must_use]
+    pub fn debug_slot(&self) -> Option<Svma> {
+        self.dynamic.debug_slot
     }
 
     /// The contents of a section, decompressed; `None` where it is missing or has none.

@@ -5,20 +5,23 @@ use std::os::unix::ffi::OsStrExt as _;
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 
-/// The file that a shell would start for `name`: with a slash it is a path, without one it is searched in `PATH`. What is not found
-/// there stays as it is; to open it then says so.
-#[must_use]
-pub fn find_program(name: &OsStr) -> PathBuf {
+use super::BinaryError;
+
+/// The file that a shell would start for `name`: with a slash it is a path, without one it is searched in `PATH`.
+///
+/// # Errors
+/// If there is none in `PATH`. Whether a path leads anywhere is found out by opening it.
+pub fn find_program(name: &OsStr) -> Result<PathBuf, BinaryError> {
     find_in(name, std::env::var_os("PATH").as_deref())
 }
 
-fn find_in(name: &OsStr, search_path: Option<&OsStr>) -> PathBuf {
-    let name_as_path = PathBuf::from(name);
+fn find_in(name: &OsStr, search_path: Option<&OsStr>) -> Result<PathBuf, BinaryError> {
     if name.as_bytes().contains(&b'/') {
-        return name_as_path;
+        return Ok(name.into());
     }
     let folders = search_path.map(std::env::split_paths).into_iter().flatten();
-    folders.map(|folder| folder.join(name)).find(|path| is_executable(path)).unwrap_or(name_as_path)
+    let found = folders.map(|folder| folder.join(name)).find(|path| is_executable(path));
+    found.ok_or_else(|| BinaryError::NotInPath { name: name.into() })
 }
 
 fn is_executable(path: &Path) -> bool {
@@ -29,7 +32,8 @@ fn is_executable(path: &Path) -> bool {
 mod tests {
     use super::*;
 
-    /// Guards against starting another program than the shell would: a file without the execute bit is passed over.
+    /// Guards against starting another program than the shell would: a file without the execute bit is passed over, and one in the
+    /// current directory is not looked for.
     #[test]
     fn a_name_without_a_slash_is_searched_in_the_path() {
         let folder = tempfile::tempdir().unwrap();
@@ -41,9 +45,9 @@ mod tests {
         }
         let search_path = std::env::join_paths(["first", "second"].map(|name| folder.path().join(name))).unwrap();
         let find = |name: &str| find_in(OsStr::new(name), Some(&search_path));
-        assert_eq!(find("tool"), folder.path().join("second/tool"));
-        assert_eq!(find("./tool"), Path::new("./tool"));
-        assert_eq!(find("nosuch"), Path::new("nosuch"));
-        assert_eq!(find_in(OsStr::new("tool"), None), Path::new("tool"));
+        assert_eq!(find("tool").unwrap(), folder.path().join("second/tool"));
+        assert_eq!(find("./tool").unwrap(), Path::new("./tool"));
+        assert!(matches!(find("Cargo.toml"), Err(BinaryError::NotInPath { .. })));
+        assert!(matches!(find_in(OsStr::new("tool"), None), Err(BinaryError::NotInPath { .. })));
     }
 }

@@ -1,7 +1,7 @@
 //! Symbol tables: sections in, functions by name and address out.
 
 use goblin::container::{Container, Ctx};
-use goblin::elf::sym::{STB_LOCAL, STT_FUNC, STT_GNU_IFUNC, STT_NOTYPE, Sym};
+use goblin::elf::sym::{STB_LOCAL, STT_FUNC, STT_GNU_IFUNC, STT_NOTYPE, STT_OBJECT, Sym};
 use scroll::Pread;
 use scroll::ctx::SizeWith;
 
@@ -56,6 +56,16 @@ impl<'a> Table<'a> {
                     is_indirect: symbol.st_type() == STT_GNU_IFUNC,
                 })
             })
+    }
+
+    /// Where a variable that is defined here lies.
+    pub(super) fn variable(&self, name: &str) -> Option<Svma> {
+        let is_it = |symbol: &Sym| {
+            symbol.st_type() == STT_OBJECT
+                && symbol.st_shndx != SHN_UNDEF
+                && name_at(self.names, symbol.st_name).map(without_version) == Some(name)
+        };
+        self.iter().find(is_it).map(|symbol| Svma(symbol.st_value))
     }
 
     /// Names of functions that another file must define.

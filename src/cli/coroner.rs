@@ -13,10 +13,11 @@ use super::page;
 use super::run::{Output, Run};
 use crate::address::{LoadBias, Svma};
 use crate::binary::Binary;
+use crate::crash::memory::Memory;
 use crate::crash::{self, Context, RegisterNames, Snapshot, Symbol, ThreadHistory};
 use crate::dwarf::{DebugInfo, DebugSections};
 use crate::plan::build::Prepared;
-use crate::probe::{Death, Recorder};
+use crate::probe::{Death, Mapping, Recorder};
 use crate::report::{self, Report};
 use crate::{arch, render};
 
@@ -39,7 +40,7 @@ impl<'a> Coroner<'a> {
     }
 
     /// Writes the report about one death and shows its page.
-    pub fn examine(&mut self, death: &Death, recorder: &Recorder) {
+    pub fn examine(&mut self, death: &Death, _mapped: Vec<Mapping>, recorder: &Recorder) {
         if death.event.exit_code & SIGNAL_BITS != death.fault.signal.cast_unsigned() {
             // Something else was faster: a SIGKILL from outside, say. That is no crash.
             tracing::debug!(?death.event, "a process did not die of its fault");
@@ -90,11 +91,16 @@ impl<'a> Coroner<'a> {
             let (header, calls) = crash::ring::read_slot(slot, config, self.run.settings.calls)?;
             Some(ThreadHistory { header, calls })
         });
+        let mut memory = Memory::default();
+        for range in &death.memory {
+            memory.insert(range.address, &range.bytes);
+        }
         let snapshot = Snapshot {
             fault: death.fault,
             event: death.event,
             threads: threads.collect(),
             counters: recorder.counters().unwrap_or_default(),
+            memory,
         };
         let main = &self.prepared.binaries[0];
         let bias = LoadBias(

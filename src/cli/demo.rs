@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 
 use super::error::{Error, FAILURE};
-use super::run::{CRASHES, Output, Run, execute};
+use super::run::{Output, Run, execute};
 use crate::demo;
 use crate::launch::Ending;
 use crate::plan::build::Options;
@@ -33,7 +33,7 @@ pub fn run(args: &DemoArgs, verbose: bool) -> Result<u8, Error> {
         arguments: ["shop", "demo", "--die"].map(Into::into).to_vec(),
         selection: Selection { functions: vec![demo::FUNCTIONS.into()], ..Selection::default() },
         options: Options::default(),
-        settings: Settings { calls: 64, threads: 16, signals: CRASHES.to_vec() },
+        settings: Settings::default(),
         tier: None,
         identity: None,
         output: Output::Nowhere,

@@ -134,7 +134,7 @@ fn probes(tier: Tier, result: &Result<(), ProbeError>, best: Option<Tier>) -> Fi
 /// Attaches to this very program, at its entry point, which it is past.
 fn try_tier(tier: Tier) -> Result<(), ProbeError> {
     let plan = plan_for_ourselves().ok_or(ProbeError::Object { what: "entry point of its own".into() })?;
-    let settings = Settings { calls: 1, threads: 1, signals: vec![] };
+    let settings = Settings { calls: 1, threads: 1, ..Settings::default() };
     let mut recorder = Recorder::load(&plan, &settings)?;
     recorder.attach(&plan, Some(tier)).map(|_| ())
 }

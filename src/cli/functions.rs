@@ -68,7 +68,7 @@ impl FunctionsError {
 /// # Errors
 /// If the program cannot be read, nothing is selected, or `out` does not take the list.
 pub fn run(arguments: &FunctionsArgs, out: &mut impl Write, notes: &mut impl Write) -> Result<(), FunctionsError> {
-    let program = Binary::open(&find_program(&arguments.program))?;
+    let program = Binary::open(&find_program(&arguments.program)?)?;
     let prepared = prepare(program, &arguments.selection.selection(), &Options::default())?;
     for note in &prepared.notes {
         writeln!(notes, "note: {note}")?;

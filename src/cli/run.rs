@@ -7,14 +7,14 @@ use super::error::Error;
 use super::selection::SelectionArgs;
 use super::watch::{Signals, until_end};
 use super::{coroner, page};
-use crate::binary::{Binary, find_program};
+use crate::binary::{Binary, Streams, find_program};
 use crate::launch::{Ending, Identity, Suspended};
 use crate::plan::build::{Options, prepare};
 use crate::plan::capture::Limits;
 use crate::plan::returns::Returns;
 use crate::plan::select::Selection;
-use crate::probe::{Recorder, Settings, Tier};
-use crate::report::{self, Owner};
+use crate::probe::{MappingLog, Recorder, Settings, Tier};
+use crate::report::{self, Owner, WriteError};
 
 /// Arguments of `lastwords run`.
 #[derive(Debug, clap::Args)]
@@ -30,6 +30,9 @@ pub struct RunArgs {
     /// Threads that can be recorded at the same time
     #[arg(long, value_name = "N", default_value_t = 256, value_parser = clap::value_parser!(u32).range(1..=1 << 16))]
     threads: u32,
+    /// Stack to keep of each thread of a dead process
+    #[arg(long, value_name = "KIB", default_value_t = 64, value_parser = clap::value_parser!(u32).range(0..=1024))]
+    stack: u32,
     /// Whether to record what calls return, and how long they take
     #[arg(long, value_enum, default_value_t = Returns::Auto, value_name = "WHEN")]
     returns: Returns,
@@ -85,11 +88,16 @@ pub enum Output {
     Nowhere,
 }
 
-/// Signals whose default action is a crash.
-pub const CRASHES: [i32; 7] = {
-    use nix::libc::{SIGABRT, SIGBUS, SIGFPE, SIGILL, SIGSEGV, SIGSYS, SIGTRAP};
-    [SIGSEGV, SIGBUS, SIGFPE, SIGILL, SIGABRT, SIGTRAP, SIGSYS]
-};
+impl Output {
+    /// Finds out before the program starts that its report could not be written.
+    fn check(&self, owner: Option<Owner>) -> Result<(), WriteError> {
+        match self {
+            Self::Directory(directory) => Ok(report::check_directory(directory, owner)?),
+            Self::File(path) => report::check_file(path, owner),
+            Self::Stdout | Self::Nowhere => Ok(()),
+        }
+    }
+}
 
 impl Run {
     /// Validates the arguments.
@@ -104,14 +112,19 @@ impl Run {
             Some(path) => Output::File(path),
         };
         Ok(Self {
-            program: find_program(&name),
+            program: find_program(&name)?,
             arguments: args.command,
             selection: args.selection.selection(),
             options: Options {
                 limits: Limits { string_bytes: args.string, ..Limits::default() },
                 returns: args.returns,
             },
-            settings: Settings { calls: args.calls, threads: args.threads, signals: CRASHES.to_vec() },
+            settings: Settings {
+                calls: args.calls,
+                threads: args.threads,
+                stack_bytes: args.stack * 1024,
+                ..Settings::default()
+            },
             tier: args.tier,
             identity: Identity::choose(args.user.as_deref())?,
             output,
@@ -139,11 +152,10 @@ pub fn run(args: RunArgs, verbose: bool) -> Result<Ending, Error> {
 /// # Errors
 /// As [`run`].
 pub fn execute(run: &Run) -> Result<Ending, Error> {
-    if let Output::Directory(directory) = &run.output {
-        report::check_directory(directory, run.owner())?;
-    }
+    run.output.check(run.owner())?;
     let prepared = prepare(Binary::open(&run.program)?, &run.selection, &run.options)?;
-    let mut recorder = Recorder::load(&prepared.plan, &run.settings)?;
+    let settings = Settings { streams: Streams::of(&prepared.binaries[0]), ..run.settings.clone() };
+    let mut recorder = Recorder::load(&prepared.plan, &settings)?;
     let attached = recorder.attach(&prepared.plan, run.tier)?;
     if run.verbose {
         let milliseconds = attached.took.as_secs_f64() * 1e3;
@@ -159,10 +171,14 @@ pub fn execute(run: &Run) -> Result<Ending, Error> {
     let suspended = Suspended::new(&run.program, &run.arguments, run.identity.as_ref())?;
     recorder.watch(suspended.pid().as_raw().cast_unsigned())?;
     let signals = Signals::take().map_err(Error::Wait)?;
+    let mut mappings =
+        MappingLog::watch(suspended.pid()).inspect_err(|error| tracing::debug!(%error, "mappings are not told")).ok();
     let running = suspended.start()?;
     let mut coroner = coroner::Coroner::new(run, &prepared, running.pid());
-    let ending = until_end(running, signals, &mut recorder, |death, recorder| coroner.examine(&death, recorder))
-        .map_err(Error::Wait)?;
+    let ending = until_end(running, signals, &mut recorder, &mut mappings, |death, mapped, recorder| {
+        coroner.examine(&death, mapped, recorder);
+    })
+    .map_err(Error::Wait)?;
     coroner.close(&recorder);
     let took = recorder.detach();
     if run.verbose {

@@ -12,7 +12,7 @@ use signal_hook::iterator::backend::SignalDelivery;
 use signal_hook::iterator::exfiltrator::raw::WithRawSiginfo;
 
 use crate::launch::{Ending, Running};
-use crate::probe::{Death, Recorder};
+use crate::probe::{Death, Mapping, MappingLog, Recorder};
 
 /// The signals that would end lastwords before the program.
 pub struct Signals(SignalDelivery<UnixStream, WithRawSiginfo>);
@@ -51,24 +51,28 @@ pub fn until_end(
     running: Running,
     mut signals: Signals,
     recorder: &mut Recorder,
-    mut on_death: impl FnMut(Death, &Recorder),
+    mappings: &mut Option<MappingLog>,
+    mut on_death: impl FnMut(Death, Vec<Mapping>, &Recorder),
 ) -> io::Result<Ending> {
     loop {
         let ending = running.ending();
         // A death is told before the process can be waited for: after the ending, nothing of it is still to come.
         while let Some(death) = recorder.next_death() {
-            on_death(death, recorder);
+            let mapped = mappings.as_mut().map(|log| log.of_process(death.event.watched.ns_pid));
+            on_death(death, mapped.unwrap_or_default().0, recorder);
         }
         if let Some(ending) = ending {
             return Ok(ending);
         }
-        let mut ready = [
-            PollFd::new(signals.0.get_read().as_fd(), PollFlags::POLLIN),
-            PollFd::new(recorder.events(), PollFlags::POLLIN),
-        ];
+        let on_mappings = mappings.iter().flat_map(MappingLog::descriptors);
+        let descriptors = [signals.0.get_read().as_fd(), recorder.events()].into_iter().chain(on_mappings);
+        let mut ready: Vec<PollFd<'_>> = descriptors.map(|fd| PollFd::new(fd, PollFlags::POLLIN)).collect();
         match poll(&mut ready, PollTimeout::NONE) {
-            Ok(_) | Err(nix::Error::EINTR) => signals.pass_on(running),
+            Ok(_) | Err(nix::Error::EINTR) => {}
             Err(error) => return Err(error.into()),
         }
+        drop(ready);
+        signals.pass_on(running);
+        mappings.iter_mut().for_each(MappingLog::drain);
     }
 }

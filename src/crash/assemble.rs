@@ -4,7 +4,7 @@ use lastwords_abi::record::ThreadState;
 use lastwords_abi::{Counter, Fault};
 
 use super::text::Text;
-use super::{Context, RawCall, RegisterNames, Snapshot, ThreadHistory, decode, explain, returned};
+use super::{Context, RawCall, RegisterNames, Snapshot, ThreadHistory, decode, explain, returned, streams};
 use crate::address::Avma;
 use crate::dwarf::function::SourceLine;
 use crate::plan::Plan;
@@ -22,6 +22,7 @@ pub fn assemble(snapshot: &Snapshot, plan: &Plan, context: Context<'_>) -> Repor
         fault: explain::fault(&snapshot.fault, process.pid, snapshot.event.watched.started_ns, pc),
         process,
         threads: threads(snapshot, plan, &context),
+        output: streams::pending(&snapshot.memory, Avma(snapshot.fault.stream_list)),
         recorder: recorder(snapshot, &context),
         tool: context.tool,
         probes: context.probes,

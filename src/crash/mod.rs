@@ -3,15 +3,20 @@
 //! Nothing here fails: the process is dead, and what is missing is said in the report, with its reason.
 
 pub mod assemble;
+pub mod code;
 pub mod decode;
 pub mod explain;
 mod follow;
+pub mod memory;
+pub mod modules;
 mod pieces;
 pub mod returned;
 pub mod ring;
 mod scalar;
 mod signal;
+pub mod streams;
 mod text;
+pub mod unwind;
 
 use lastwords_abi::{Config, Counter, Event, Fault, Record, SlotHeader};
 
@@ -32,6 +37,8 @@ pub struct Snapshot {
     pub threads: Vec<ThreadHistory>,
     /// The map `COUNTERS`, summed over the processors.
     pub counters: [u64; Counter::COUNT as usize],
+    /// What was copied of its memory.
+    pub memory: memory::Memory,
 }
 
 /// What one thread's slot held.

@@ -5,7 +5,7 @@
 
 use std::mem::offset_of;
 
-use lastwords_abi::layout::INDEX_OFFSET;
+use lastwords_abi::layout::{INDEX_OFFSET, PoolHeader};
 use lastwords_abi::record::{RECORD_BYTES, ThreadState};
 use lastwords_abi::{COMM_BYTES, Config, REGISTER_WORDS, Record, SlotHeader};
 
@@ -14,13 +14,20 @@ use super::RawCall;
 /// The header of a slot and its last calls, at most `keep` of them, oldest first.
 ///
 /// `None` if `bytes` are fewer than a slot of this configuration has. A call is left out if its record has been overwritten, or is damaged.
+/// Calls are numbered from the owner's first one, in the header as well.
 #[must_use]
 pub fn read_slot(bytes: &[u8], config: &Config, keep: u32) -> Option<(SlotHeader, Vec<RawCall>)> {
     let slot = Slot::new(Words(bytes), config)?;
-    let header = header(slot.bytes)?;
+    let mut header = header(slot.bytes)?;
+    let (first, end) = (header.first, header.calls);
+    header.calls = end.checked_sub(first)?;
     let kept = u64::from(keep.min(config.index_entries)).min(header.calls);
-    let calls = (header.calls - kept..header.calls).filter_map(|number| slot.call(number, header.head)).collect();
-    Some((header, calls))
+    let calls = (end - kept..end).filter_map(|number| {
+        let mut call = slot.call(number, header.head)?;
+        call.record.sequence -= first;
+        Some(call)
+    });
+    Some((header, calls.collect()))
 }
 
 /// Words of the kernel's memory, which has this machine's byte order and any alignment here.
@@ -99,17 +106,18 @@ impl<'a> Slot<'a> {
 fn header(at: Words<'_>) -> Option<SlotHeader> {
     const DEATH: usize = offset_of!(SlotHeader, death);
     Some(SlotHeader {
-        state: at.u32(offset_of!(SlotHeader, state))?,
-        next_free: at.u32(offset_of!(SlotHeader, next_free))?,
+        pool: PoolHeader::default(),
         pid: at.u32(offset_of!(SlotHeader, pid))?,
         tid: at.u32(offset_of!(SlotHeader, tid))?,
         ns_pid: at.u32(offset_of!(SlotHeader, ns_pid))?,
         ns_tid: at.u32(offset_of!(SlotHeader, ns_tid))?,
         calls: at.u64(offset_of!(SlotHeader, calls))?,
+        first: at.u64(offset_of!(SlotHeader, first))?,
         head: at.u64(offset_of!(SlotHeader, head))?,
         death: ThreadState {
             at_ns: at.u64(DEATH + offset_of!(ThreadState, at_ns))?,
             registers: at.u64s::<REGISTER_WORDS>(DEATH + offset_of!(ThreadState, registers))?,
+            tls_base: at.u64(DEATH + offset_of!(ThreadState, tls_base))?,
             comm: at.array::<COMM_BYTES>(DEATH + offset_of!(ThreadState, comm))?,
         },
         registers: at.u64s::<REGISTER_WORDS>(offset_of!(SlotHeader, registers))?,
@@ -220,19 +228,31 @@ mod tests {
         assert_eq!(writer.sequences(u32::MAX), [1, 2, 3, 4, 5, 6, 7, 8]);
     }
 
+    /// Guards against calls of a slot's earlier owner.
+    #[test]
+    fn calls_are_those_of_the_present_owner() {
+        let mut writer = Writer::new();
+        (0..5).for_each(|_| writer.append(&[]));
+        let first = offset_of!(SlotHeader, first);
+        writer.bytes[first..first + 8].copy_from_slice(&2_u64.to_ne_bytes());
+        assert_eq!(writer.sequences(u32::MAX), [0, 1, 2]);
+    }
+
     /// Guards against a wrong offset of a field: each byte of the header has its own value.
     #[test]
     fn every_field_of_the_header_is_read_from_its_place() {
         let mut bytes = vec![0; config().slot_bytes() as usize];
         for (index, word) in bytes.chunks_exact_mut(8).take(size_of::<SlotHeader>() / 8).enumerate() {
-            word.copy_from_slice(&(index as u64).to_ne_bytes());
+            // Falling, since the first call of the owner has a lower number than the next one.
+            word.copy_from_slice(&(1000 - index as u64).to_ne_bytes());
         }
         let (header, calls) = read_slot(&bytes, &config(), 0).unwrap();
 
         assert!(calls.is_empty());
-        assert_eq!((header.pid, header.ns_pid, header.calls, header.head, header.death.at_ns), (1, 2, 3, 4, 5));
-        assert!(header.death.registers.iter().copied().eq(6..40));
-        assert!(header.registers.iter().copied().eq(42..76));
+        assert_eq!((header.pid, header.ns_pid, header.first, header.calls), (999, 998, 996, 997 - 996));
+        assert_eq!((header.head, header.death.at_ns, header.death.tls_base), (995, 994, 959));
+        assert!(header.death.registers.iter().copied().eq((960..=993).rev()));
+        assert!(header.registers.iter().copied().eq((923..=956).rev()));
     }
 
     /// Guards against a panic, or a read outside of the slot, whatever the bytes and the configuration are.

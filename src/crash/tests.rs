@@ -2,12 +2,14 @@
 
 use std::path::PathBuf;
 
+use lastwords_abi::layout::PoolHeader;
 use lastwords_abi::record::{RETURNED, ThreadState};
 use lastwords_abi::step::{READ, REGISTER, STRING};
 use lastwords_abi::{COMM_BYTES, Config, Event, Outcome, REGISTER_WORDS, Step, Watched, align8};
 use nix::libc;
 use serde_json::json;
 
+use super::memory::Memory;
 use super::*;
 use crate::address::FileOffset;
 use crate::dwarf::types::{Type, TypeId, TypeKind, TypeTable};
@@ -108,18 +110,18 @@ fn state(comm: &[u8]) -> ThreadState {
     (registers[16], registers[19]) = (0x55_0000_1156, 0x7ffd_0000);
     let mut padded = [0; COMM_BYTES];
     padded[..comm.len()].copy_from_slice(comm);
-    ThreadState { at_ns: 10_000, registers, comm: padded }
+    ThreadState { at_ns: 10_000, registers, tls_base: 0, comm: padded }
 }
 
 fn history(tid: u32, ns_tid: u32, calls: Vec<RawCall>, total: u64) -> ThreadHistory {
     let header = SlotHeader {
-        state: 2,
-        next_free: 0,
+        pool: PoolHeader { state: 2, next_free: 0 },
         pid: 70_000,
         tid,
         ns_pid: 40,
         ns_tid,
         calls: total,
+        first: 0,
         head: 0,
         death: state(b"worker"),
         registers: [0; REGISTER_WORDS],
@@ -158,7 +160,8 @@ fn snapshot() -> Snapshot {
         fault,
         event: Event { pid: 70_000, exit_code: 11, watched },
         threads: vec![history(70_000, 40, Vec::new(), 0), history(70_001, 41, vec![RawCall { record, data }], 4)],
-        counters: [1, 2, 3, 4, 5, 6, 7],
+        counters: [1, 2, 3, 4, 5, 6, 7, 8],
+        memory: Memory::default(),
     }
 }
 

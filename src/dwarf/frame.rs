@@ -3,10 +3,15 @@
 use std::collections::HashMap;
 use std::collections::hash_map::Entry::{Occupied, Vacant};
 use std::hash::Hash;
+use std::sync::OnceLock;
 
-use gimli::{BaseAddresses, CfaRule, CieOrFde, DebugFrame, EhFrame, LittleEndian, UnwindContext, UnwindSection};
+use gimli::{
+    BaseAddresses, CieOrFde, DebugFrame, EhFrame, EhFrameHdr, FrameDescriptionEntry, LittleEndian, ParsedEhFrameHdr,
+    UnwindContext, UnwindSection,
+};
 
 use super::units::Slice;
+use super::unwind::{CfaRule, UnwindRow};
 use crate::address::Svma;
 use crate::binary::{Binary, Machine, SectionBytes};
 
@@ -14,16 +19,22 @@ use crate::binary::{Binary, Machine, SectionBytes};
 #[derive(Clone, Debug, Default)]
 pub(super) struct FrameSections {
     eh_frame: SectionBytes,
+    eh_frame_hdr: SectionBytes,
     debug_frame: SectionBytes,
-    addresses: [Option<Svma>; 3],
+    addresses: [Option<Svma>; 4],
 }
 
 impl FrameSections {
     /// What cannot be read counts as missing: frames then have no known size, which is data.
     pub(super) fn load(binary: &Binary, debug_file: &Binary) -> Self {
         let read = |file: &Binary, name| file.section(name).ok().flatten().unwrap_or_default();
-        let addresses = [".eh_frame", ".text", ".got"].map(|name| binary.section_address(name));
-        Self { eh_frame: read(binary, ".eh_frame"), debug_frame: read(debug_file, ".debug_frame"), addresses }
+        let addresses = [".eh_frame", ".eh_frame_hdr", ".text", ".got"].map(|name| binary.section_address(name));
+        Self {
+            eh_frame: read(binary, ".eh_frame"),
+            eh_frame_hdr: read(binary, ".eh_frame_hdr"),
+            debug_frame: read(debug_file, ".debug_frame"),
+            addresses,
+        }
     }
 }
 
@@ -31,6 +42,8 @@ impl FrameSections {
 #[derive(Debug)]
 pub(super) struct Frames<'a> {
     eh_frame: Indexed<EhFrame<Slice<'a>>>,
+    /// The linker's own index of `.eh_frame`.
+    header: Option<ParsedEhFrameHdr<Slice<'a>>>,
     debug_frame: Indexed<DebugFrame<Slice<'a>>>,
     bases: BaseAddresses,
     stack_pointer: u16,
@@ -38,15 +51,17 @@ pub(super) struct Frames<'a> {
 
 impl<'a> Frames<'a> {
     pub(super) fn parse(sections: &'a FrameSections, machine: Machine) -> Self {
-        let [eh_frame, text, got] = sections.addresses.map(|address| address.unwrap_or_default().0);
-        let bases = BaseAddresses::default().set_eh_frame(eh_frame).set_text(text).set_got(got);
+        let [eh_frame, header, text, got] = sections.addresses.map(|address| address.unwrap_or_default().0);
+        let bases =
+            BaseAddresses::default().set_eh_frame(eh_frame).set_eh_frame_hdr(header).set_text(text).set_got(got);
         let mut debug_frame = DebugFrame::new(&sections.debug_frame, LittleEndian);
         debug_frame.set_address_size(8);
         let mut eh_section = EhFrame::new(&sections.eh_frame, LittleEndian);
         eh_section.set_address_size(8);
         Self {
-            eh_frame: Indexed::new(eh_section, &bases),
-            debug_frame: Indexed::new(debug_frame, &bases),
+            eh_frame: Indexed::new(eh_section),
+            header: EhFrameHdr::new(&sections.eh_frame_hdr, LittleEndian).parse(&bases, 8).ok(),
+            debug_frame: Indexed::new(debug_frame),
             bases,
             // DWARF register numbers: x86-64 psABI, figure 3.36; DWARF for the Arm 64-bit Architecture, 4.1.
             stack_pointer: match machine {
@@ -58,12 +73,28 @@ impl<'a> Frames<'a> {
 
     /// CFA minus stack pointer at `address`; `None` where it is not known, or not of this form.
     pub(super) fn cfa_offset_at(&self, address: Svma) -> Option<i64> {
-        let rule =
-            self.eh_frame.cfa_at(&self.bases, address).or_else(|| self.debug_frame.cfa_at(&self.bases, address))?;
-        match rule {
-            CfaRule::RegisterAndOffset { register, offset } if register.0 == self.stack_pointer => Some(offset),
+        match self.row_at(address)?.cfa {
+            CfaRule::Register(register, offset) if register == self.stack_pointer => Some(offset),
             _ => None,
         }
+    }
+
+    /// How to get from `address` to its caller.
+    pub(super) fn row_at(&self, address: Svma) -> Option<UnwindRow<'a>> {
+        let listed = self.in_header(address);
+        let described = listed.and_then(|description| self.eh_frame.row_of(&self.bases, &description, address));
+        described
+            .or_else(|| self.eh_frame.row_at(&self.bases, address))
+            .or_else(|| self.debug_frame.row_at(&self.bases, address))
+    }
+
+    /// The description of `address` that the linker's index leads to: without it, all of the section would have to be read first.
+    fn in_header(&self, address: Svma) -> Option<FrameDescriptionEntry<Slice<'a>>> {
+        let table = self.header.as_ref()?.table()?;
+        let pointer = table.lookup(address.0, &self.bases).ok()?;
+        let offset = table.pointer_to_offset(pointer).ok()?;
+        let found = self.eh_frame.section.fde_from_offset(&self.bases, offset, EhFrame::cie_from_offset).ok()?;
+        found.contains(address.0).then_some(found)
     }
 }
 
@@ -72,43 +103,63 @@ impl<'a> Frames<'a> {
 struct Indexed<S> {
     section: S,
     /// First address, end and offset in the section of each description, by address.
-    entries: Vec<(u64, u64, usize)>,
+    entries: OnceLock<Vec<(u64, u64, usize)>>,
 }
 
 impl<S> Indexed<S> {
-    /// Walks the section once. Damage ends the walk.
-    fn new<'a>(section: S, bases: &BaseAddresses) -> Self
+    fn new(section: S) -> Self {
+        Self { section, entries: OnceLock::new() }
+    }
+
+    /// Walks the section, once. Damage ends the walk.
+    fn entries<'a>(&self, bases: &BaseAddresses) -> &[(u64, u64, usize)]
     where
         S: UnwindSection<Slice<'a>>,
         S::Offset: Hash,
     {
-        let mut entries = Vec::new();
-        let mut common = HashMap::new();
-        let mut iter = section.entries(bases);
-        while let Ok(Some(entry)) = iter.next() {
-            let CieOrFde::Fde(partial) = entry else { continue };
-            let description = partial.parse(|section, bases, offset| match common.entry(offset) {
-                Occupied(known) => Ok(Clone::clone(known.get())),
-                Vacant(new) => Ok(new.insert(section.cie_from_offset(bases, offset)?).clone()),
-            });
-            if let Ok(description) = description {
-                entries.push((description.initial_address(), description.end_address(), partial.offset()));
+        self.entries.get_or_init(|| {
+            let mut entries = Vec::new();
+            let mut common = HashMap::new();
+            let mut iter = self.section.entries(bases);
+            while let Ok(Some(entry)) = iter.next() {
+                let CieOrFde::Fde(partial) = entry else { continue };
+                let description = partial.parse(|section, bases, offset| match common.entry(offset) {
+                    Occupied(known) => Ok(Clone::clone(known.get())),
+                    Vacant(new) => Ok(new.insert(section.cie_from_offset(bases, offset)?).clone()),
+                });
+                if let Ok(description) = description {
+                    entries.push((description.initial_address(), description.end_address(), partial.offset()));
+                }
             }
-        }
-        entries.sort_unstable();
-        Self { section, entries }
+            entries.sort_unstable();
+            entries
+        })
     }
 
-    fn cfa_at<'a>(&self, bases: &BaseAddresses, address: Svma) -> Option<CfaRule<usize>>
+    fn row_at<'a>(&self, bases: &BaseAddresses, address: Svma) -> Option<UnwindRow<'a>>
+    where
+        S: UnwindSection<Slice<'a>>,
+        S::Offset: Hash,
+    {
+        let entries = self.entries(bases);
+        let after = entries.partition_point(|&(start, ..)| start <= address.0);
+        let &(_, end, offset) = entries.get(after.checked_sub(1)?)?;
+        (address.0 < end).then_some(())?;
+        let description = self.section.fde_from_offset(bases, offset.into(), S::cie_from_offset).ok()?;
+        self.row_of(bases, &description, address)
+    }
+
+    fn row_of<'a>(
+        &self,
+        bases: &BaseAddresses,
+        description: &FrameDescriptionEntry<Slice<'a>>,
+        address: Svma,
+    ) -> Option<UnwindRow<'a>>
     where
         S: UnwindSection<Slice<'a>>,
     {
-        let after = self.entries.partition_point(|&(start, ..)| start <= address.0);
-        let &(_, end, offset) = self.entries.get(after.checked_sub(1)?)?;
-        (address.0 < end).then_some(())?;
-        let description = self.section.fde_from_offset(bases, offset.into(), S::cie_from_offset).ok()?;
         let mut context = UnwindContext::new();
         let row = description.unwind_info_for_address(&self.section, bases, &mut context, address.0).ok()?;
-        Some(row.cfa().clone())
+        UnwindRow::of(&self.section, description, row)
     }
 }

@@ -40,6 +40,17 @@ pub struct SourceLine {
     pub line: u32,
 }
 
+/// A place in a source file.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct SourcePosition {
+    /// The path as the compiler was given it, made absolute with the compilation directory.
+    pub file: PathBuf,
+    /// From 1.
+    pub line: u32,
+    /// From 1; `None` where only the line is known.
+    pub column: Option<u32>,
+}
+
 /// One formal parameter.
 #[derive(Clone, Debug)]
 pub struct Parameter {

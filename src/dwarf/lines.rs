@@ -5,7 +5,9 @@ use std::num::NonZeroU64;
 use std::os::unix::ffi::OsStrExt as _;
 use std::path::{Path, PathBuf};
 
-use super::function::SourceLine;
+use gimli::ColumnType;
+
+use super::function::{SourceLine, SourcePosition};
 use super::units::{Units, Value};
 use crate::address::Svma;
 
@@ -37,18 +39,44 @@ impl<'a> Units<'a> {
 
     /// The line of `address`, which is in `unit`.
     pub(super) fn line_of(&self, unit: u32, address: Svma) -> Option<SourceLine> {
+        self.position_of(unit, address).map(|position| SourceLine { file: position.file, line: position.line })
+    }
+
+    /// The line and the column of `address`, which is in `unit`.
+    pub(super) fn position_of(&self, unit: u32, address: Svma) -> Option<SourcePosition> {
         let mut rows = self.get(unit).unit.line_program.clone()?.rows();
         // A row holds from its address up to that of the next one in its sequence.
-        let mut last: Option<(u64, u64, Option<NonZeroU64>)> = None;
+        let mut last: Option<LineRow> = None;
         for _ in 0..MAX_ROWS {
             let (_, row) = rows.next_row().ok()??;
-            if let Some((_, file, line)) = last.filter(|(start, ..)| (*start..row.address()).contains(&address.0)) {
+            if let Some(last) = last.filter(|last| (last.address..row.address()).contains(&address.0)) {
+                let file = self.file_path(unit, last.file)?;
                 // No line: the compiler made this code for no line in particular.
-                return Some(SourceLine { file: self.file_path(unit, file)?, line: u32::try_from(line?.get()).ok()? });
+                let line = u32::try_from(last.line?.get()).ok()?;
+                return Some(SourcePosition { file, line, column: last.column });
             }
-            last = (!row.end_sequence()).then_some((row.address(), row.file_index(), row.line()));
+            last = (!row.end_sequence()).then(|| LineRow::of(row));
         }
         None
+    }
+}
+
+/// What is kept of a row of a line table.
+#[derive(Clone, Copy)]
+struct LineRow {
+    address: u64,
+    file: u64,
+    line: Option<NonZeroU64>,
+    column: Option<u32>,
+}
+
+impl LineRow {
+    fn of(row: &gimli::LineRow) -> Self {
+        let column = match row.column() {
+            ColumnType::LeftEdge => None,
+            ColumnType::Column(column) => u32::try_from(column.get()).ok(),
+        };
+        Self { address: row.address(), file: row.file_index(), line: row.line(), column }
     }
 }
 

@@ -7,6 +7,7 @@ mod describe;
 mod expression;
 mod frame;
 pub mod function;
+mod inlined;
 mod lines;
 mod listing;
 mod location;
@@ -17,20 +18,23 @@ mod spelling;
 mod type_builder;
 pub mod types;
 mod units;
+pub mod unwind;
 
 use std::sync::OnceLock;
 
 use gimli::{DwarfSections, SectionId};
 
+pub use self::inlined::Activation;
 pub use self::listing::Listed;
 pub use self::names::demangle;
 pub use self::units::DieRef;
 
 use self::frame::{FrameSections, Frames};
-use self::function::{Function, SourceLine};
+use self::function::{Function, SourceLine, SourcePosition};
 use self::type_builder::TypeBuilder;
 use self::types::TypeTable;
 use self::units::Units;
+use self::unwind::UnwindRow;
 use crate::address::Svma;
 use crate::binary::{Binary, BinaryError, DebugFiles, DebugFilesError, SectionBytes};
 
@@ -164,6 +168,31 @@ impl<'a> DebugInfo<'a> {
     #[must_use]
     pub fn cfa_offset_at(&self, address: Svma) -> Option<i64> {
         self.frames().cfa_offset_at(address)
+    }
+
+    /// How to get from `address` to its caller, from the call frame information.
+    #[must_use]
+    pub fn unwind_row_at(&self, address: Svma) -> Option<UnwindRow<'a>> {
+        self.frames().row_at(address)
+    }
+
+    /// What is being executed at `address`: the innermost inlined function first, the function that has the code last. Empty where debug
+    /// info does not know.
+    #[must_use]
+    pub fn activations_at(&self, address: Svma) -> Vec<Activation> {
+        self.units.unit_at(address).map(|unit| self.units.activations_at(unit, address)).unwrap_or_default()
+    }
+
+    /// The line and the column of `address`.
+    #[must_use]
+    pub fn position_at(&self, address: Svma) -> Option<SourcePosition> {
+        self.units.position_of(self.units.unit_at(address)?, address)
+    }
+
+    /// The file.
+    #[must_use]
+    pub fn binary(&self) -> &'a Binary {
+        self.binary
     }
 
     fn frames(&self) -> &Frames<'a> {

@@ -2,6 +2,7 @@
 
 use std::collections::HashMap;
 use std::ops::Range;
+use std::sync::OnceLock;
 
 use gimli::{
     AbbreviationsCacheStrategy, AttributeValue, DebugInfoOffset, DebugTypeSignature, DwLang, Dwarf, DwarfSections,
@@ -48,6 +49,8 @@ pub(super) struct Units<'a> {
     /// Which of them are in the supplementary file's `.debug_info`, by ascending offset.
     supplementary: Range<usize>,
     signatures: HashMap<DebugTypeSignature, DieRef>,
+    /// The code of those in `main`, by address.
+    pub(super) by_address: OnceLock<Vec<(Range<Svma>, u32)>>,
     /// Units that could not be read.
     pub(super) damaged: usize,
 }
@@ -70,6 +73,7 @@ impl<'a> Units<'a> {
             main: 0..0,
             supplementary: 0..0,
             signatures: HashMap::new(),
+            by_address: OnceLock::new(),
             damaged: damaged + damaged_types + damaged_sup,
             dwarf,
         };

@@ -128,6 +128,12 @@ impl KernelTypes {
         std::str::from_utf8(&rest[..end]).ok()
     }
 
+    /// Offset in a task of the base of its thread-local storage; 0 where this architecture keeps it elsewhere.
+    #[must_use]
+    pub fn thread_tls_base(&self) -> u32 {
+        self.offset(&["task_struct", "thread", "fsbase"]).unwrap_or(0)
+    }
+
     /// The offsets that the recorder needs, and whether this architecture has the details of a fault.
     ///
     /// # Errors

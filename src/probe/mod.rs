@@ -7,33 +7,38 @@
 mod attach;
 mod error;
 pub mod kernel_types;
+mod mappings;
 mod multi;
 mod object;
+mod pool;
 mod settings;
 mod single;
-mod slots;
 #[cfg(test)]
 mod tests;
 mod tier;
 
 use std::collections::HashMap;
+use std::mem::offset_of;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, RawFd};
 use std::time::{Duration, Instant};
 
 use aya::Ebpf;
 use aya::maps::{Array, HashMap as HashMapMap, Map, MapData, RingBuf};
 use aya::programs::RawTracePoint;
+use lastwords_abi::layout::{Chunk, MemoryHeader, Window};
 use lastwords_abi::{Config, Counter, Event, Fault, Function, Target};
 
 pub use attach::{Links, Site};
 pub use error::ProbeError;
+pub use mappings::{Mapping, MappingLog};
 pub use settings::Settings;
 pub use tier::Tier;
 
+use crate::address::Avma;
 use crate::plan::Plan;
 use kernel_types::KernelTypes;
 use object::{MapSizes, errno_of};
-use slots::Slots;
+use pool::Pool;
 
 /// Program and tracepoint of everything that is not a probe.
 const TRACEPOINTS: [(&str, &str); 4] = [
@@ -48,7 +53,8 @@ pub struct Recorder {
     // Dropped in this order: first the probes, so that nothing runs any more, then what they use.
     links: Option<Links>,
     ebpf: Ebpf,
-    slots: Slots,
+    slots: Pool,
+    memory: [Pool; 2],
     /// Slots that were read while their threads were still in the middle of their exit.
     read_slots: Vec<u32>,
     events: RingBuf<MapData>,
@@ -80,6 +86,31 @@ pub struct Death {
     pub fault: Fault,
     /// A copy of each of its threads' slots.
     pub slots: Vec<Vec<u8>>,
+    /// What was copied of its memory, by address; ranges may overlap.
+    pub memory: Vec<MemoryRange>,
+}
+
+/// A piece of a dead process's memory.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct MemoryRange {
+    /// Where it was.
+    pub address: Avma,
+    /// Kernel-global id of the thread that copied it.
+    pub tid: u32,
+    /// What was there.
+    pub bytes: Vec<u8>,
+}
+
+impl MemoryRange {
+    /// A chunk or a window: a [`MemoryHeader`], then its bytes.
+    fn read(entry: &[u8]) -> Option<Self> {
+        let word = |offset: usize| Some(u32::from_ne_bytes(entry.get(offset..offset + 4)?.try_into().ok()?));
+        let at = offset_of!(MemoryHeader, address);
+        let address = u64::from_ne_bytes(entry.get(at..at + 8)?.try_into().ok()?);
+        let length = word(offset_of!(MemoryHeader, length))? as usize;
+        let bytes = entry.get(size_of::<MemoryHeader>()..)?.get(..length)?.to_vec();
+        Some(Self { address: Avma(address), tid: word(offset_of!(MemoryHeader, tid))?, bytes })
+    }
 }
 
 impl Recorder {
@@ -92,13 +123,24 @@ impl Recorder {
         let config = settings.config(plan, &types)?;
         let object = object::with_slot_bytes(config.slot_bytes())?;
         let steps = plan.functions.iter().map(|function| function.steps.len()).sum::<usize>();
-        let sizes = MapSizes { functions: plan.functions.len() as u32, steps: steps as u32 };
+        let sizes = MapSizes {
+            functions: plan.functions.len() as u32,
+            steps: steps as u32,
+            chunks: settings.chunks(),
+            windows: settings.windows(),
+        };
         let mut ebpf = object::create_maps(&object, &config, sizes)?;
         write_plan(&mut ebpf, plan)?;
-        let slots = Slots::map(raw_fd(&ebpf, "SLOTS")?, raw_fd(&ebpf, "FREE_SLOTS")?, &config)?;
+        load_tracepoints(&mut ebpf)?;
+        let pool = |entries, top, count, bytes| Pool::map(raw_fd(&ebpf, entries)?, raw_fd(&ebpf, top)?, count, bytes);
+        let slots = pool("SLOTS", "FREE_SLOTS", config.slots, config.slot_bytes())?;
+        let memory = [
+            pool("CHUNKS", "FREE_CHUNKS", settings.chunks(), size_of::<Chunk>() as u32)?,
+            pool("WINDOWS", "FREE_WINDOWS", settings.windows(), size_of::<Window>() as u32)?,
+        ];
         let events = RingBuf::try_from(take(&mut ebpf, "EVENTS")?).map_err(in_map("EVENTS"))?;
         let attached = Attached { tier: Tier::Single, functions: 0, sites: 0, took: Duration::ZERO };
-        Ok(Self { links: None, ebpf, slots, read_slots: Vec::new(), events, config, object, types, attached })
+        Ok(Self { links: None, ebpf, slots, memory, read_slots: Vec::new(), events, config, object, types, attached })
     }
 
     /// Places the probes, by the best tier that this kernel has or by the one that is asked for.
@@ -170,7 +212,7 @@ impl Recorder {
                     }
                     !ended
                 });
-                return Some(Death { event, fault, slots });
+                return Some(Death { event, fault, slots, memory: self.take_memory(event.pid) });
             }
         }
     }
@@ -201,6 +243,19 @@ impl Recorder {
         self.attached
     }
 
+    /// What was copied of the process's memory. Its threads are past that: the entries can be given back at once.
+    fn take_memory(&self, pid: u32) -> Vec<MemoryRange> {
+        let mut ranges = Vec::new();
+        for pool in &self.memory {
+            for entry in pool.of_process(pid).into_iter().filter(|&entry| pool.has_ended(entry)) {
+                ranges.extend(MemoryRange::read(&pool.copy(entry)));
+                pool.release(entry);
+            }
+        }
+        ranges.sort_by_key(|range| range.address);
+        ranges
+    }
+
     fn take_fault(&mut self, pid: u32) -> Option<Fault> {
         let mut map: HashMapMap<&mut MapData, u32, FaultBytes> =
             map_mut(&mut self.ebpf, "FAULTS").ok()?.try_into().ok()?;
@@ -211,16 +266,8 @@ impl Recorder {
 
     fn attach_tracepoints(&mut self) -> Result<(), ProbeError> {
         for (name, tracepoint) in TRACEPOINTS {
-            let program = self.ebpf.program_mut(name).ok_or_else(|| missing(name))?;
-            let program: &mut RawTracePoint = program.try_into().map_err(|_| missing(name))?;
-            program.load().map_err(|error| ProbeError::Load {
-                what: format!("program `{name}`"),
-                errno: errno_of(&error),
-                source: Box::new(error),
-            })?;
-            program
-                .attach(tracepoint)
-                .map_err(|error| ProbeError::Tracepoint { name: tracepoint, source: Box::new(error) })?;
+            let failed = |error| ProbeError::Tracepoint { name: tracepoint, source: Box::new(error) };
+            tracepoint_program(&mut self.ebpf, name)?.attach(tracepoint).map_err(failed)?;
         }
         Ok(())
     }
@@ -231,6 +278,22 @@ impl Recorder {
         fds.insert("EVENTS".to_owned(), self.events.as_fd().as_raw_fd());
         fds
     }
+}
+
+fn load_tracepoints(ebpf: &mut Ebpf) -> Result<(), ProbeError> {
+    for (name, _) in TRACEPOINTS {
+        tracepoint_program(ebpf, name)?.load().map_err(|error| ProbeError::Load {
+            what: format!("program `{name}`"),
+            errno: errno_of(&error),
+            source: Box::new(error),
+        })?;
+    }
+    Ok(())
+}
+
+fn tracepoint_program<'a>(ebpf: &'a mut Ebpf, name: &str) -> Result<&'a mut RawTracePoint, ProbeError> {
+    let program = ebpf.program_mut(name).ok_or_else(|| missing(name))?;
+    program.try_into().map_err(|_| missing(name))
 }
 
 /// Writes functions and steps into their maps.

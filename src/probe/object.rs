@@ -31,6 +31,10 @@ pub struct MapSizes {
     pub functions: u32,
     /// Steps of all of them.
     pub steps: u32,
+    /// Pages of stacks.
+    pub chunks: u32,
+    /// Windows of memory.
+    pub windows: u32,
 }
 
 /// The object with the size of a slot put in.
@@ -63,10 +67,17 @@ pub fn create_maps(object: &[u8], config: &Config, sizes: MapSizes) -> Result<Eb
         .map_max_entries("FUNCTIONS", sizes.functions.max(1))
         .map_max_entries("STEPS", sizes.steps.max(1))
         .map_max_entries("SLOTS", config.slots)
+        .map_max_entries("CHUNKS", sizes.chunks)
+        .map_max_entries("WINDOWS", sizes.windows)
         // Threads without a slot are remembered as well, so that each is counted once.
         .map_max_entries("THREADS", config.slots.saturating_add(16 * 1024))
         .load(object)
-        .map_err(|error| ProbeError::Load { what: "maps".into(), errno: errno_of(&error), source: Box::new(error) })
+        .map_err(|error| {
+            let errno = errno_of(&error);
+            // What the system said is enough for a map. A program has the verifier's words besides.
+            let source = errno.map_or_else(|| error.into(), |errno| std::io::Error::from_raw_os_error(errno).into());
+            ProbeError::Load { what: "maps".into(), errno, source }
+        })
 }
 
 /// The errno at the root of an error.

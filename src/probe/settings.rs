@@ -3,11 +3,15 @@
 use std::io;
 use std::os::unix::fs::MetadataExt;
 
+use lastwords_abi::layout::CHUNK_BYTES;
 use lastwords_abi::record::RECORD_BYTES;
 use lastwords_abi::{Config, MAX_DATA_BYTES, Step, align8};
 
+use nix::libc::{SIGABRT, SIGBUS, SIGFPE, SIGILL, SIGSEGV, SIGSYS, SIGTRAP};
+
 use super::ProbeError;
 use super::kernel_types::KernelTypes;
+use crate::binary::Streams;
 use crate::plan::{FunctionPlan, Plan};
 
 /// Bytes of one thread's ring at the most, where not even one record needs more.
@@ -22,9 +26,38 @@ pub struct Settings {
     pub threads: u32,
     /// Signals that count as a crash.
     pub signals: Vec<i32>,
+    /// Bytes of each thread's stack to copy at its death.
+    pub stack_bytes: u32,
+    /// Where the program's C library keeps what it has not written yet.
+    pub streams: Option<Streams>,
 }
 
+/// Signals whose default action is a crash.
+pub const CRASHES: [i32; 7] = [SIGSEGV, SIGBUS, SIGFPE, SIGILL, SIGABRT, SIGTRAP, SIGSYS];
+
+impl Default for Settings {
+    fn default() -> Self {
+        Self { calls: 64, threads: 256, signals: CRASHES.to_vec(), stack_bytes: 64 * 1024, streams: None }
+    }
+}
+
+/// Stacks that there is room for at the same time. Most are much smaller than what may be copied of them.
+const STACKS: u32 = 64;
+/// Windows of memory that there is room for at the same time.
+const WINDOWS: u32 = 8 * 1024;
+
 impl Settings {
+    /// Pages that there is room for.
+    pub(super) fn chunks(&self) -> u32 {
+        // A stack that begins in the middle of a page needs one more.
+        (self.stack_bytes.div_ceil(CHUNK_BYTES as u32) + 1) * STACKS.min(self.threads)
+    }
+
+    /// Windows that there is room for.
+    pub(super) fn windows(&self) -> u32 {
+        WINDOWS.min(self.threads * 256)
+    }
+
     /// The bounds for a plan. A ring has room for `calls` records of the largest size, as long as that stays below 1 MiB: then fewer
     /// may be kept, and the report counts the rest as overwritten.
     pub(super) fn config(&self, plan: &Plan, types: &KernelTypes) -> Result<Config, ProbeError> {
@@ -40,11 +73,16 @@ impl Settings {
             signals: self.signals.iter().fold(0, |set, signal| set | 1 << (signal - 1)),
             namespace_device: namespace.dev(),
             namespace_inode: namespace.ino(),
+            stream_list: self.streams.map_or(0, |streams| streams.list.0),
+            debug_slot: self.streams.and_then(|streams| streams.debug_slot).map_or(0, |slot| slot.0),
+            lowest_code: self.streams.map_or(0, |streams| streams.lowest_code.0),
             slots: self.threads.max(1),
             index_entries,
             open_sets: index_entries,
             ring_bytes,
             data_bytes,
+            stack_bytes: self.stack_bytes,
+            thread_tls_base: types.thread_tls_base(),
             has_fault_details: u32::from(has_fault_details),
             offsets,
         };

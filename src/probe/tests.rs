@@ -65,7 +65,7 @@ fn every_tier_of_this_kernel_attaches() {
     let register = |word| Step { op: step::REGISTER, register: word, size: 4, ..Step::default() };
     let string = Step { op: step::STRING, size: 256, ..Step::default() };
     let plan = plan(&path, "add", vec![register(14), register(13), string]);
-    let settings = Settings { calls: 64, threads: 16, signals: vec![11] };
+    let settings = Settings { threads: 16, ..Settings::default() };
     for tier in tiers() {
         let mut recorder = Recorder::load(&plan, &settings).unwrap_or_else(|error| panic!("{tier}: {error:?}"));
         let attached = recorder.attach(&plan, Some(tier)).unwrap_or_else(|error| panic!("{tier}: {error:#?}"));
@@ -81,7 +81,7 @@ fn a_death_brings_the_ring_of_its_thread() {
     let path = build(source);
     let register = |word| Step { op: step::REGISTER, register: word, size: 4, ..Step::default() };
     let plan = plan(&path, "add", vec![register(14), register(13)]);
-    let settings = Settings { calls: 64, threads: 16, signals: vec![11] };
+    let settings = Settings { threads: 16, ..Settings::default() };
     for tier in tiers() {
         let mut recorder = Recorder::load(&plan, &settings).unwrap();
         recorder.attach(&plan, Some(tier)).unwrap();
@@ -98,6 +98,10 @@ fn a_death_brings_the_ring_of_its_thread() {
         let death = recorder.next_death().expect("a death");
         assert_eq!((death.fault.signal, death.fault.address, death.slots.len()), (11, 0, 1));
         assert_eq!(death.event.watched.ns_pid, running.pid().as_raw() as u32);
+        // The stack is there from the stack pointer on, in one piece.
+        let stack_pointer = death.fault.thread.registers[19];
+        let stack = death.memory.iter().find(|range| range.address.0 == stack_pointer).expect("the stack");
+        assert_eq!((stack_pointer + stack.bytes.len() as u64) % 4096, 0);
         // SAFETY: a copy of a slot begins with its header.
         let header = unsafe { death.slots[0].as_ptr().cast::<lastwords_abi::SlotHeader>().read_unaligned() };
         assert_eq!((header.calls, header.ns_tid), (100, running.pid().as_raw() as u32));

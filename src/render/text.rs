@@ -7,6 +7,7 @@ use owo_colors::OwoColorize;
 
 use super::call::{CallStyle, lines, place};
 use super::escape::plain;
+use super::output;
 use super::style;
 use crate::report::{Frame, Report, Thread};
 
@@ -31,6 +32,11 @@ fn write_page(page: &mut String, report: &Report, verbose: bool) -> std::fmt::Re
     let (crashed, others): (Vec<&Thread>, Vec<&Thread>) = report.threads.iter().partition(|thread| thread.crashed);
     for thread in crashed {
         write_crashed(page, thread, report, verbose)?;
+    }
+    let pending = output::lines(&report.output);
+    if !pending.is_empty() {
+        writeln!(page, "\n{}", "Output that was never written".style(style::strong()))?;
+        pending.iter().try_for_each(|line| writeln!(page, "  {line}"))?;
     }
     write_others(page, &others, report, verbose)?;
     let losses = losses(report, verbose);

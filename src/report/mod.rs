@@ -6,7 +6,9 @@
 
 pub mod address;
 pub mod call;
+pub mod directory;
 pub mod fault;
+mod output;
 pub mod read;
 pub mod write;
 
@@ -16,9 +18,11 @@ use serde::{Deserialize, Serialize};
 
 pub use address::{Address, Registers};
 pub use call::{Call, Frame, ReturnState, Returned, State, Thread, Value};
+pub use directory::{Owner, check as check_directory};
 pub use fault::{Access, Fault, Sender};
+pub use output::Output;
 pub use read::{ReadError, read};
-pub use write::{Owner, WriteError, check_directory, print, write, write_to};
+pub use write::{WriteError, check_file, print, write, write_to};
 
 /// What a report of this form says of itself in its field `schema`.
 pub const SCHEMA: &str = "lastwords/report/1";
@@ -37,6 +41,9 @@ pub struct Report {
     pub fault: Fault,
     /// Its threads: the one that crashed first, then by thread id.
     pub threads: Vec<Thread>,
+    /// What the program had printed and never got to write, by stream.
+    #[serde(default)]
+    pub output: Vec<Output>,
     /// Which functions were watched.
     pub probes: Probes,
     /// The bounds of the recorder, and what was lost to them.

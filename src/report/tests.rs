@@ -110,6 +110,7 @@ pub fn small_report() -> Report {
             sender: None,
         },
         threads: vec![thread],
+        output: Vec::new(),
         probes: Probes { attached: 2, skipped: Vec::new() },
         recorder: Recorder {
             calls_kept: 64,
@@ -150,7 +151,7 @@ fn the_fixed_names_are_there() {
         report.pointer(pointer).and_then(|value| value.as_object()).unwrap().keys().cloned().collect()
     };
 
-    assert_eq!(names("").join(" "), "schema tool process fault threads probes recorder modules");
+    assert_eq!(names("").join(" "), "schema tool process fault threads output probes recorder modules");
     assert_eq!(names("/tool").join(" "), "version kernel tier");
     assert_eq!(names("/process").join(" "), "pid exe args args_truncated cwd build_id started_at uptime_ns uid");
     assert_eq!(

@@ -1,39 +1,25 @@
 //! A report in; a file out that is whole or not there, and that nobody else can read.
 
-use std::fs::{DirBuilder, File};
+use std::fs::File;
 use std::io::{self, BufWriter, Write};
 use std::os::fd::OwnedFd;
-use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
 
 use jiff::{Span, Timestamp};
 use nix::errno::Errno;
-use nix::fcntl::{AT_FDCWD, OFlag, openat, renameat};
+use nix::fcntl::{OFlag, openat, renameat};
 use nix::sys::stat::Mode;
-use nix::unistd::{Gid, Uid, UnlinkatFlags, fchown, unlinkat};
+use nix::unistd::{UnlinkatFlags, fchown, unlinkat};
 
 use super::Report;
-
-/// The user who asked for the report, where lastwords runs as another one (sudo).
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Owner {
-    /// To whom the report shall belong.
-    pub uid: Uid,
-    /// Their group.
-    pub gid: Gid,
-}
+use super::directory::{self, DirectoryError, Owner};
 
 /// Why a report could not be written.
 #[derive(Debug, thiserror::Error)]
 pub enum WriteError {
-    /// The directory could not be made or opened.
-    #[error("cannot use the report directory `{}`", path.display())]
-    Directory {
-        /// The directory.
-        path: PathBuf,
-        /// What the operating system said.
-        source: io::Error,
-    },
+    /// The directory cannot be used.
+    #[error(transparent)]
+    Directory(#[from] DirectoryError),
     /// The file could not be made, written, given to its owner, or named.
     #[error("cannot write the report `{}`", path.display())]
     File {
@@ -54,23 +40,17 @@ impl WriteError {
     /// What the user can do about it.
     #[must_use]
     pub fn hint(&self) -> Option<String> {
-        let (Self::Directory { source, .. } | Self::File { source, .. } | Self::Stream { source }) = self;
-        match (source.kind(), self) {
-            (io::ErrorKind::NotFound, Self::Directory { .. }) => Some("make its parent directory first".into()),
-            (io::ErrorKind::NotADirectory, Self::Directory { path, .. }) if path.is_symlink() => {
-                Some("under sudo, symbolic links are not followed: give the directory itself with --report-dir".into())
-            }
-            (io::ErrorKind::NotFound, Self::File { .. }) | (_, Self::Stream { .. }) => None,
-            _ => {
-                Some("name a directory that can be written with --report-dir, or print the report with --json -".into())
-            }
+        match self {
+            Self::Directory(error) => error.hint(),
+            Self::File { .. } => Some("name another file with --json, or print the report with --json -".into()),
+            Self::Stream { .. } => None,
         }
     }
 }
 
 /// Writes `report` to a new file in `directory`, which is made if it is missing, and returns the file's path.
 ///
-/// The file is complete when it gets its name, `PROG-PID-TIME.json`. Both it and a new directory are accessible to their owner only.
+/// The file is complete when it gets its name, `PROG-PID-TIME.json`. Both it and new directories are accessible to their owner only.
 /// All steps go through the directory's descriptor, so that nothing planted under the names in between is followed.
 ///
 /// # Errors
@@ -79,8 +59,7 @@ impl WriteError {
 pub fn write(report: &Report, directory: &Path, owner: Option<Owner>) -> Result<PathBuf, WriteError> {
     let name = file_name(report);
     let path = directory.join(&name);
-    let folder =
-        open_directory(directory, owner).map_err(|source| WriteError::Directory { path: directory.into(), source })?;
+    let folder = directory::open(directory, owner)?;
     write_in(&folder, &name, report, owner).map_err(|source| WriteError::File { path: path.clone(), source })?;
     Ok(path)
 }
@@ -91,12 +70,31 @@ pub fn write(report: &Report, directory: &Path, owner: Option<Owner>) -> Result<
 ///
 /// As [`write`].
 pub fn write_to(report: &Report, path: &Path, owner: Option<Owner>) -> Result<(), WriteError> {
-    let failed = |source| WriteError::File { path: path.into(), source };
-    let name = path.file_name().and_then(|name| name.to_str()).ok_or_else(|| failed(Errno::EINVAL.into()))?;
+    let (directory, name) = split(path)?;
+    let folder = directory::open(directory, owner)?;
+    write_in(&folder, name, report, owner).map_err(|source| WriteError::File { path: path.into(), source })
+}
+
+/// Makes sure that a report can be written to the file at `path`, before there is one.
+///
+/// # Errors
+///
+/// If there is a directory in its place, or if its directory can neither be used nor made.
+pub fn check_file(path: &Path, owner: Option<Owner>) -> Result<(), WriteError> {
+    let (directory, _) = split(path)?;
+    directory::check(directory, owner)?;
+    if path.is_dir() {
+        return Err(WriteError::File { path: path.into(), source: Errno::EISDIR.into() });
+    }
+    Ok(())
+}
+
+/// The directory of a file, and its name there.
+fn split(path: &Path) -> Result<(&Path, &str), WriteError> {
+    let failed = || WriteError::File { path: path.into(), source: Errno::EINVAL.into() };
+    let name = path.file_name().and_then(|name| name.to_str()).ok_or_else(failed)?;
     let directory = path.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."));
-    let folder =
-        open_directory(directory, owner).map_err(|source| WriteError::Directory { path: directory.into(), source })?;
-    write_in(&folder, name, report, owner).map_err(failed)
+    Ok((directory, name))
 }
 
 /// Writes `report` to a stream that is open already.
@@ -108,45 +106,10 @@ pub fn print(report: &Report, stream: &mut dyn Write) -> Result<(), WriteError> 
     serialize(report, stream).map_err(|source| WriteError::Stream { source })
 }
 
-/// Makes sure that reports can be written to `directory` before there are any.
-///
-/// # Errors
-///
-/// If the directory can neither be used nor made.
-pub fn check_directory(directory: &Path, owner: Option<Owner>) -> Result<(), WriteError> {
-    let failed = |source| WriteError::Directory { path: directory.into(), source };
-    let parent = directory.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."));
-    match std::fs::metadata(directory) {
-        Ok(found) if !found.is_dir() => Err(failed(Errno::ENOTDIR.into())),
-        Ok(_) => open_directory(directory, owner).map(|_| ()).map_err(failed),
-        // Made when the first report is: a program that does not crash leaves no directory behind.
-        Err(_) => std::fs::metadata(parent).map(|_| ()).map_err(failed),
-    }
-}
-
 fn serialize(report: &Report, stream: &mut dyn Write) -> io::Result<()> {
     serde_json::to_writer_pretty(&mut *stream, report)?;
     stream.write_all(b"\n")?;
     stream.flush()
-}
-
-/// Opens `path`, making it first where it is missing.
-fn open_directory(path: &Path, owner: Option<Owner>) -> io::Result<OwnedFd> {
-    let made = match DirBuilder::new().mode(0o700).create(path) {
-        Ok(()) => true,
-        Err(error) if error.kind() == io::ErrorKind::AlreadyExists => false,
-        Err(error) => return Err(error),
-    };
-    let mut flags = OFlag::O_DIRECTORY | OFlag::O_CLOEXEC;
-    if owner.is_some() {
-        // We can do more than the user who controls the place: a link could lead us where they could not write.
-        flags |= OFlag::O_NOFOLLOW;
-    }
-    let folder = openat(AT_FDCWD, path, flags, Mode::empty())?;
-    if let (true, Some(owner)) = (made, owner) {
-        fchown(&folder, Some(owner.uid), Some(owner.gid))?;
-    }
-    Ok(folder)
 }
 
 /// Removes the file under its temporary name unless it has got its final one.
@@ -173,7 +136,7 @@ fn write_in(folder: &OwnedFd, name: &str, report: &Report, owner: Option<Owner>)
     file.sync_all()?;
     renameat(folder, unfinished.name.as_str(), folder, name)?;
     // The name is on the disk when the directory is. Some file systems cannot sync one: the report is no worse for it.
-    let _ = nix::unistd::fsync(folder);
+    let _ = openat(folder, ".", OFlag::O_DIRECTORY | OFlag::O_CLOEXEC, Mode::empty()).map(nix::unistd::fsync);
     Ok(())
 }
 
@@ -250,22 +213,6 @@ mod tests {
         assert_eq!(fs::read_to_string(&victim).unwrap(), "precious");
     }
 
-    /// Guards against being led elsewhere by a link in place of the directory, when writing for another user.
-    #[test]
-    fn a_linked_directory_is_refused_when_the_report_is_for_another_user() {
-        let parent = TemporaryDirectory::make();
-        let link = parent.path().join("lastwords");
-        symlink("/etc", &link).unwrap();
-
-        let owner = Owner { uid: nix::unistd::getuid(), gid: nix::unistd::getgid() };
-        let error = write(&small_report(), &link, Some(owner)).unwrap_err();
-
-        assert_eq!(
-            error.hint().as_deref(),
-            Some("under sudo, symbolic links are not followed: give the directory itself with --report-dir")
-        );
-    }
-
     /// Guards against a file name that a program chooses: no separator, no escape sequence, bounded.
     #[test]
     fn the_program_cannot_choose_another_directory_by_its_name() {
@@ -277,12 +224,19 @@ mod tests {
         assert_eq!(name, format!("a__31m_b{}-4711-20261123T131338Z.json", "é".repeat(32)));
     }
 
-    /// Guards against messages without a remedy.
+    /// Guards against a run that finds out when the program has died.
     #[test]
-    fn a_missing_parent_is_named() {
+    fn a_file_that_cannot_be_written_is_found_out_by_the_check() {
         let parent = TemporaryDirectory::make();
-        let error = write(&small_report(), &parent.path().join("a/b"), None).unwrap_err();
-        assert!(error.to_string().starts_with("cannot use the report directory `"));
-        assert_eq!(error.hint().as_deref(), Some("make its parent directory first"));
+        let file = parent.path().join("file");
+        fs::write(&file, "").unwrap();
+
+        check_file(&file, None).unwrap();
+        check_file(&parent.path().join("new/report.json"), None).unwrap();
+        for path in [parent.path().to_owned(), file.join("report.json"), "/".into(), "..".into()] {
+            let error = check_file(&path, None).unwrap_err();
+            assert!(error.to_string().starts_with("cannot "), "{error}");
+            assert!(error.hint().is_some(), "{error}");
+        }
     }
 }

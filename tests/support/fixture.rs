@@ -1,5 +1,8 @@
 //! Fixtures: a source file and how to build it in, a program out. Each combination is built once and kept until it changes.
+//!
+//! They are kept where `LASTWORDS_FIXTURES` says: `cargo xtask kernels` has them built here and run on machines without a compiler.
 
+use std::collections::BTreeSet;
 use std::collections::hash_map::DefaultHasher;
 use std::ffi::OsStr;
 use std::hash::{Hash, Hasher};
@@ -64,8 +67,8 @@ impl Fixture {
 
     /// As a shared library: `libNAME.so`.
     pub fn shared(mut self) -> Self {
-        self.flags.extend(["-shared".to_owned(), "-fPIC".to_owned()]);
         self.output = format!("lib{}.so", self.output);
+        self.flags.extend(["-shared".into(), "-fPIC".into(), format!("-Wl,-soname,{}", self.output)]);
         self
     }
 
@@ -99,7 +102,7 @@ impl Fixture {
 
     /// The built program.
     pub fn path(&self) -> PathBuf {
-        let folder = Path::new(env!("CARGO_TARGET_TMPDIR")).join("fixtures").join(format!("{:016x}", self.key()));
+        let folder = cache().join(format!("{:016x}", self.key()));
         let path = folder.join(&self.output);
         if !path.exists() {
             fs::create_dir_all(&folder).expect("a folder for fixtures");
@@ -132,8 +135,10 @@ impl Fixture {
     fn key(&self) -> u64 {
         let mut hasher = DefaultHasher::new();
         self.generated.hash(&mut hasher);
-        for file in fs::read_dir(folder()).expect("fixtures/").map(|entry| entry.expect("an entry of fixtures/").path())
-        {
+        let files =
+            fs::read_dir(folder()).expect("fixtures/").map(|entry| entry.expect("an entry of fixtures/").path());
+        // In whatever order a file system has them.
+        for file in files.collect::<BTreeSet<_>>() {
             let is_source = self.generated.is_none() && file.file_name() == Some(OsStr::new(&self.source));
             if is_source || file.extension() == Some(OsStr::new("h")) {
                 fs::read(&file).expect("a source file").hash(&mut hasher);
@@ -183,6 +188,12 @@ impl Fixture {
             _ => {}
         }
     }
+}
+
+/// Where built fixtures are.
+fn cache() -> PathBuf {
+    let asked = std::env::var_os("LASTWORDS_FIXTURES").map(PathBuf::from);
+    asked.unwrap_or_else(|| Path::new(env!("CARGO_TARGET_TMPDIR")).join("fixtures"))
 }
 
 /// Where the sources of fixtures are.

@@ -5,6 +5,7 @@ mod flow;
 mod machine;
 mod prologue;
 mod result;
+mod stack;
 
 use super::code::Code;
 use super::{Architecture, InspectError, Inspection, ReturnPlace};
@@ -19,6 +20,8 @@ pub struct X86_64;
 /// DWARF numbers (psABI figure 3.36).
 const RBP: u16 = 6;
 const RSP: u16 = 7;
+/// The return address, in call frame information.
+const RIP: u16 = 16;
 const FIRST_VECTOR: u16 = 17;
 
 /// rdi, rsi, rdx, rcx, r8, r9: psABI section 3.2.3.
@@ -113,6 +116,22 @@ impl Architecture for X86_64 {
 
     fn stack_pointer(&self) -> u16 {
         RSP
+    }
+
+    fn program_counter(&self) -> u16 {
+        RIP
+    }
+
+    fn frame_pointer(&self) -> u16 {
+        RBP
+    }
+
+    fn signal_return(&self, code: &[u8]) -> Option<&'static [(u16, u64)]> {
+        stack::signal_return(code)
+    }
+
+    fn ends_with_call(&self, code: &[u8]) -> bool {
+        stack::ends_with_call(code)
     }
 
     fn report_registers(&self) -> &'static [(&'static str, u8)] {

@@ -57,8 +57,8 @@ impl Choice {
         let (excluded, functions): (Vec<_>, Vec<_>) =
             selection.functions.iter().partition(|text| text.starts_with('!'));
         let source = |text: &String| {
-            let pattern =
-                SourcePattern::new(text).map_err(|source| SelectError::Pattern { pattern: text.clone(), source });
+            let pattern = SourcePattern::new(text)
+                .map_err(|error| SelectError::Pattern { pattern: text.clone(), reason: error.kind().to_string() });
             pattern.map(Tried::new)
         };
         Ok(Self {
@@ -113,6 +113,11 @@ impl Choice {
         by_source
     }
 
+    /// Whether there are any patterns.
+    fn is_made(&self) -> bool {
+        !(self.functions.is_empty() && self.sources.is_empty() && self.excluded.is_empty())
+    }
+
     /// Whether every pattern was met, and anything is left to probe.
     pub(super) fn check(&self, program: &Binary, selected: &Selected) -> Result<(), SelectError> {
         let binary = || -> PathBuf { program.path().to_path_buf() };
@@ -131,7 +136,7 @@ impl Choice {
         if selected.functions.is_empty() {
             return Err(match selected.skipped.first().cloned() {
                 Some(Skipped { function, reason }) => SelectError::AllSkipped { function, reason },
-                None => SelectError::Nothing { binary: binary() },
+                None => SelectError::Nothing { binary: binary(), by_choice: self.is_made() },
             });
         }
         Ok(())

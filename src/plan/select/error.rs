@@ -30,12 +30,12 @@ pub enum SelectError {
         closest: Vec<String>,
     },
     /// A pattern for source files that is none.
-    #[error("cannot read `{pattern}` as a pattern for files")]
+    #[error("cannot read `{pattern}` as a pattern for files: {reason}")]
     Pattern {
         /// As the user wrote it.
         pattern: String,
         /// What is wrong with it.
-        source: globset::Error,
+        reason: String,
     },
     /// Everything that was asked for cannot be probed.
     #[error("cannot probe `{function}`: {reason}")]
@@ -50,6 +50,8 @@ pub enum SelectError {
     Nothing {
         /// The program.
         binary: PathBuf,
+        /// Each of the user's patterns has found functions, and all of them together leave none.
+        by_choice: bool,
     },
     /// A library that cannot be used.
     #[error(transparent)]
@@ -68,13 +70,25 @@ impl SelectError {
                 let names: Vec<_> = closest.iter().map(|name| format!("`{name}`")).collect();
                 Some(format!("did you mean {}?", names.join(" or ")))
             }
-            Self::NoMatch { .. } => Some("`lastwords functions PROG -f '*'` lists all there are".to_owned()),
-            Self::NoSource { .. } => Some("only functions with debug info have a source: build with `-g`".to_owned()),
+            Self::NoMatch { binary, .. } => {
+                Some(format!("`lastwords functions {} -f '*'` lists all there are", binary.display()))
+            }
+            Self::NoSource { binary, .. } => Some(format!(
+                "`lastwords functions {} -f '*'` lists all there are with their files, where they are built with `-g`",
+                binary.display()
+            )),
+            Self::Nothing { by_choice: true, .. } => Some(
+                "a function must match one of `-f` and one of `--source`, where they are given, and none of `-f '!...'`"
+                    .to_owned(),
+            ),
             Self::Nothing { .. } => {
                 Some("build it with debug info (`-g`) and do not strip it, or choose functions with `-f`".to_owned())
             }
             Self::Library(error) => error.hint(),
-            Self::Pattern { .. } | Self::AllSkipped { .. } => None,
+            Self::Pattern { .. } => {
+                Some("`*`, `?`, `[a-z]` and `{a,b}` are wildcards; `\\[` means the character itself".to_owned())
+            }
+            Self::AllSkipped { .. } => None,
         }
     }
 }

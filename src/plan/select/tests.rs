@@ -79,7 +79,8 @@ fn a_pattern_that_nothing_meets_is_an_error_with_the_nearest_names() {
         "{error:?}"
     );
     let error = choose(&fixture.program(), &["zzzzzz"]).unwrap_err();
-    assert_eq!(error.hint().as_deref(), Some("`lastwords functions PROG -f '*'` lists all there are"));
+    let list = format!("`lastwords functions {} -f '*'` lists all there are", fixture.program().display());
+    assert_eq!(error.hint(), Some(list));
     let error = choose(&fixture.program(), &["!*"]).unwrap_err();
     assert!(error.to_string().starts_with("found no function to probe in `"), "{error}");
 }

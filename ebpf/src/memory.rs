@@ -1,0 +1,166 @@
+//! The memory of a dying thread: its stack from the stack pointer up, and windows of what its registers and the top of its stack
+//! point to. Nothing can be faulted in here: a page that is not resident is not copied.
+
+use core::ffi::c_void;
+
+use aya_ebpf::helpers::generated::{bpf_loop, bpf_probe_read_user};
+use lastwords_abi::layout::{
+    CHUNK_BYTES, MemoryHeader, PoolHeader, SLOT_ENDED, WINDOW_BEFORE_BYTES, WINDOW_BYTES, WINDOW_STACK_WORDS,
+};
+use lastwords_abi::{Counter, ThreadState};
+
+use crate::maps::{CHUNKS, FREE_CHUNKS, FREE_WINDOWS, WINDOWS, config, count};
+use crate::pool;
+use crate::registers::Registers;
+use crate::slot::Ids;
+
+pub const PAGE_BYTES: u64 = 4096;
+/// Below is the page of the null pointer, above the kernel.
+const LOWEST_ADDRESS: u64 = 0x1_0000;
+const HIGHEST_ADDRESS: u64 = 1 << 47;
+/// Words of the set of places that have a window already.
+const SEEN_WORDS: usize = 8;
+
+/// What the copying loops share.
+struct Copier {
+    state: *const ThreadState,
+    pid: u64,
+    tid: u64,
+    /// Where the stack begins.
+    start: u64,
+    /// Up to where it has been copied.
+    end: u64,
+    /// Which blocks of memory have a window: bits by the block's hash.
+    seen: [u64; SEEN_WORDS],
+}
+
+/// Copies what can be had of the current thread.
+#[inline(always)]
+pub unsafe fn copy(ids: Ids, state: *const ThreadState) {
+    // SAFETY: the caller's struct in a map.
+    let start = unsafe { (*state).registers[Registers::STACK_POINTER_WORD] };
+    let mut copier =
+        Copier { state, pid: u64::from(ids.pid), tid: u64::from(ids.tid), start, end: start, seen: [0; SEEN_WORDS] };
+    let pages = config!(stack_bytes) / PAGE_BYTES as u32 + 1;
+    let words = Registers::POINTER_WORDS + WINDOW_STACK_WORDS;
+    // SAFETY: the callbacks get `copier`, which outlives the loops.
+    unsafe {
+        bpf_loop(pages, copy_page as *mut c_void, (&raw mut copier).cast(), 0);
+        bpf_loop(words, open_window as *mut c_void, (&raw mut copier).cast(), 0);
+    }
+}
+
+/// Copies up to the end of a page of the stack; 1 ends the loop.
+unsafe extern "C" fn copy_page(_number: u32, copier: *mut c_void) -> i64 {
+    let copier = copier.cast::<Copier>();
+    // SAFETY: `copy` passed its copier; the chunk is ours until it is pushed or marked.
+    unsafe {
+        let from = (*copier).end;
+        let done = from - (*copier).start;
+        let length = PAGE_BYTES - (from & (PAGE_BYTES - 1));
+        if done + length > u64::from(config!(stack_bytes)) + PAGE_BYTES {
+            return 1;
+        }
+        let Some((index, chunk)) = pool::pop(&CHUNKS, &FREE_CHUNKS) else {
+            count(Counter::MEMORY_LOST);
+            return 1;
+        };
+        if bpf_probe_read_user(
+            (&raw mut (*chunk).bytes).cast(),
+            bounded(length, CHUNK_BYTES as u32),
+            from as *const c_void,
+        ) != 0
+        {
+            pool::push(&FREE_CHUNKS, index, chunk.cast());
+            return 1;
+        }
+        label(&raw mut (*chunk).header, (*copier).pid, (*copier).tid, from, length);
+        (*copier).end = from + length;
+    }
+    0
+}
+
+/// Opens a window on what a register or a word of the stack points to.
+unsafe extern "C" fn open_window(number: u32, copier: *mut c_void) -> i64 {
+    let copier = copier.cast::<Copier>();
+    // SAFETY: `copy` passed its copier; the window is ours until it is pushed or marked.
+    unsafe {
+        let Some(address) = candidate(number, copier) else { return 0 };
+        let on_stack = address >= (*copier).start && address < (*copier).end;
+        if !(LOWEST_ADDRESS..HIGHEST_ADDRESS).contains(&address) || on_stack || was_seen(copier, address) {
+            return 0;
+        }
+        let Some((index, window)) = pool::pop(&WINDOWS, &FREE_WINDOWS) else {
+            count(Counter::MEMORY_LOST);
+            return 1;
+        };
+        let to = (&raw mut (*window).bytes).cast();
+        let around = address - WINDOW_BEFORE_BYTES;
+        if bpf_probe_read_user(to, WINDOW_BYTES as u32, around as *const c_void) == 0 {
+            label(&raw mut (*window).header, (*copier).pid, (*copier).tid, around, WINDOW_BYTES as u64);
+            return 0;
+        }
+        // Something at the edge of what is mapped: only what is on the same page.
+        let left = PAGE_BYTES - (address & (PAGE_BYTES - 1));
+        let length = if left > WINDOW_BYTES as u64 { WINDOW_BYTES as u64 } else { left };
+        if bpf_probe_read_user(to, bounded(length, WINDOW_BYTES as u32), address as *const c_void) == 0 {
+            label(&raw mut (*window).header, (*copier).pid, (*copier).tid, address, length);
+        } else {
+            pool::push(&FREE_WINDOWS, index, window.cast());
+        }
+    }
+    0
+}
+
+/// The address that window `number` is for.
+#[inline(always)]
+unsafe fn candidate(number: u32, copier: *mut Copier) -> Option<u64> {
+    // SAFETY: the caller's copier, an index below the bound.
+    unsafe {
+        if number < Registers::POINTER_WORDS {
+            return Some((*(*copier).state).registers[number as usize & 15]);
+        }
+        let mut word = 0u64;
+        let at = ((*copier).start & !7) + u64::from(number - Registers::POINTER_WORDS) * 8;
+        let failed = bpf_probe_read_user((&raw mut word).cast(), 8, at as *const c_void);
+        (failed == 0).then_some(word)
+    }
+}
+
+/// Whether the block of 128 bytes has, or may have, a window already; marks it.
+#[inline(always)]
+unsafe fn was_seen(copier: *mut Copier, address: u64) -> bool {
+    let hash = ((address >> 7).wrapping_mul(0x9e37_79b9_7f4a_7c15) >> 48) as u32;
+    let (word, bit) = (hash as usize & (SEEN_WORDS - 1), hash >> 3 & 63);
+    // SAFETY: masked into the array.
+    unsafe {
+        let seen = (*copier).seen[word] >> bit & 1 == 1;
+        (*copier).seen[word] |= 1 << bit;
+        seen
+    }
+}
+
+/// Says what an entry holds, and that it is complete.
+#[inline(always)]
+pub unsafe fn label(header: *mut MemoryHeader, pid: u64, tid: u64, address: u64, length: u64) {
+    // SAFETY: the caller's entry.
+    unsafe {
+        (*header).pid = pid as u32;
+        (*header).tid = tid as u32;
+        (*header).address = address;
+        (*header).length = length as u32;
+        // Last, since user space looks at it first.
+        core::ptr::write_volatile(&raw mut (*header).pool.state, SLOT_ENDED);
+    }
+}
+
+/// `length`, bounded where the verifier can see it: see `bounded` in `steps`.
+#[inline(always)]
+pub fn bounded(length: u64, most: u32) -> u32 {
+    let mut length = length as u32;
+    // SAFETY: no instruction at all.
+    unsafe { core::arch::asm!("/* {0} */", inout(reg) length, options(pure, nomem, nostack, preserves_flags)) };
+    if length > most { most } else { length }
+}
+
+const _: () = assert!(size_of::<PoolHeader>() == 8);

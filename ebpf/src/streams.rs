@@ -1,0 +1,214 @@
+//! What the C library has not written yet: its streams (`FILE`) and their pending bytes, found through the loader's list of modules in
+//! the dying process. User space reads the copies with the same offsets.
+
+use core::ffi::c_void;
+
+use aya_ebpf::helpers::generated::{bpf_get_current_task, bpf_loop, bpf_probe_read_user, bpf_probe_read_user_str};
+use lastwords_abi::Counter;
+use lastwords_abi::layout::{CHUNK_BYTES, WINDOW_BYTES, stream};
+
+use crate::kernel::read;
+use crate::maps::{CHUNKS, FREE_CHUNKS, FREE_WINDOWS, WINDOWS, config, count};
+use crate::memory::{PAGE_BYTES, bounded, label};
+use crate::pool;
+use crate::slot::Ids;
+
+/// `struct r_debug`: `r_map`. `struct link_map`: `l_addr`, `l_name`, `l_next` (link.h).
+const R_MAP: u64 = 8;
+const L_ADDR: u64 = 0;
+const L_NAME: u64 = 8;
+const L_NEXT: u64 = 24;
+
+const LIBC: &[u8; 9] = b"libc.so.6";
+/// Modules that are looked through for the C library: it is one of the first.
+const MAX_MODULES: u32 = 64;
+/// Streams that are copied, at the most.
+const MAX_STREAMS: u32 = 16;
+/// Pages of pending bytes, of all streams together.
+const MAX_PAGES: u32 = 64;
+/// Streams with pending bytes.
+const MAX_PENDING: usize = 8;
+
+/// What the loops share.
+struct Walker {
+    pid: u64,
+    tid: u64,
+    /// The module that is looked at.
+    module: u64,
+    /// A window's bytes to read names into.
+    name: *mut u8,
+    /// Where the C library was loaded, plus 1; 0 while it is not known.
+    found: u64,
+    /// The stream that is looked at.
+    stream: u64,
+    /// Where pending bytes begin and end.
+    pending: [[u64; 2]; MAX_PENDING],
+    pending_count: u64,
+    /// Which of them is being copied.
+    copying: u64,
+}
+
+/// Copies the streams of the current process. Returns where their list is.
+#[inline(always)]
+pub unsafe fn copy(ids: Ids) -> Option<u64> {
+    if config!(stream_list) == 0 {
+        return None;
+    }
+    let mut walker = Walker {
+        pid: u64::from(ids.pid),
+        tid: u64::from(ids.tid),
+        module: 0,
+        name: core::ptr::null_mut(),
+        found: 0,
+        stream: 0,
+        pending: [[0; 2]; MAX_PENDING],
+        pending_count: 0,
+        copying: 0,
+    };
+    // SAFETY: the callbacks get `walker`, which outlives the loops.
+    unsafe {
+        let mm: u64 = read(bpf_get_current_task(), config!(offsets.task_mm))?;
+        let start_code: u64 = read(mm, config!(offsets.mm_start_code))?;
+        let bias = start_code.wrapping_sub(config!(lowest_code));
+        let base = if config!(debug_slot) == 0 {
+            bias
+        } else {
+            let debug = user_word(bias.wrapping_add(config!(debug_slot)))?;
+            walker.module = user_word(debug + R_MAP)?;
+            base_of_libc(&raw mut walker)?
+        };
+        let list = base.wrapping_add(config!(stream_list));
+        window(&raw mut walker, list, 8);
+        walker.stream = user_word(list)?;
+        bpf_loop(MAX_STREAMS, copy_stream as *mut c_void, (&raw mut walker).cast(), 0);
+        bpf_loop(MAX_PAGES, copy_pending as *mut c_void, (&raw mut walker).cast(), 0);
+        Some(list)
+    }
+}
+
+/// What the loader added to the C library's addresses.
+#[inline(always)]
+unsafe fn base_of_libc(walker: *mut Walker) -> Option<u64> {
+    let (index, scratch) = pool::pop(&WINDOWS, &FREE_WINDOWS)?;
+    // SAFETY: the window is ours until it is pushed.
+    unsafe {
+        (*walker).name = (&raw mut (*scratch).bytes).cast();
+        bpf_loop(MAX_MODULES, look_at_module as *mut c_void, walker.cast(), 0);
+        pool::push(&FREE_WINDOWS, index, scratch.cast());
+        (*walker).found.checked_sub(1)
+    }
+}
+
+/// Is this module the C library? 1 ends the loop.
+unsafe extern "C" fn look_at_module(_number: u32, walker: *mut c_void) -> i64 {
+    let walker = walker.cast::<Walker>();
+    // SAFETY: the walker, and the window that it borrowed.
+    unsafe {
+        let module = (*walker).module;
+        let name = (*walker).name;
+        if module == 0 || name.is_null() {
+            return 1;
+        }
+        let path = user_word(module + L_NAME).unwrap_or(0);
+        let read = bpf_probe_read_user_str(name.cast(), WINDOW_BYTES as u32, path as *const c_void);
+        // The name with its NUL.
+        if read > LIBC.len() as i64 && ends_with_libc(name, read as u64) {
+            (*walker).found = user_word(module + L_ADDR).map_or(0, |base| base.wrapping_add(1));
+            return 1;
+        }
+        (*walker).module = user_word(module + L_NEXT).unwrap_or(0);
+    }
+    0
+}
+
+#[inline(always)]
+unsafe fn ends_with_libc(name: *const u8, length: u64) -> bool {
+    let begin = bounded(length - 1 - LIBC.len() as u64, (WINDOW_BYTES - 16) as u32) as usize;
+    let mut differ = 0;
+    for (index, byte) in LIBC.iter().enumerate() {
+        // SAFETY: `begin` plus nine is in the window's bytes.
+        differ |= unsafe { core::ptr::read_volatile(name.add(begin + index)) } ^ byte;
+    }
+    differ == 0
+}
+
+/// Copies one `FILE`, and notes what is pending in it; 1 ends the loop.
+unsafe extern "C" fn copy_stream(_number: u32, walker: *mut c_void) -> i64 {
+    let walker = walker.cast::<Walker>();
+    // SAFETY: the walker, and an index below the bound.
+    unsafe {
+        let at = (*walker).stream;
+        if at == 0 {
+            return 1;
+        }
+        window(walker, at, WINDOW_BYTES as u64);
+        let begin = user_word(at + stream::WRITE_BASE as u64).unwrap_or(0);
+        let end = user_word(at + stream::WRITE_POINTER as u64).unwrap_or(0);
+        let number = (*walker).pending_count;
+        if end > begin && number < MAX_PENDING as u64 {
+            (*walker).pending[number as usize & (MAX_PENDING - 1)] = [begin, end];
+            (*walker).pending_count = number + 1;
+        }
+        (*walker).stream = user_word(at + stream::CHAIN as u64).unwrap_or(0);
+    }
+    0
+}
+
+/// Copies the next page of pending bytes; 1 ends the loop.
+unsafe extern "C" fn copy_pending(_number: u32, walker: *mut c_void) -> i64 {
+    let walker = walker.cast::<Walker>();
+    // SAFETY: the walker, an index below the bound, a chunk that is ours until it is pushed or labelled.
+    unsafe {
+        let number = (*walker).copying;
+        if number >= (*walker).pending_count || number >= MAX_PENDING as u64 {
+            return 1;
+        }
+        let range = &raw mut (*walker).pending[number as usize & (MAX_PENDING - 1)];
+        let [begin, end] = *range;
+        if begin >= end {
+            (*walker).copying = number + 1;
+            return 0;
+        }
+        let on_page = PAGE_BYTES - (begin & (PAGE_BYTES - 1));
+        let length = if end - begin < on_page { end - begin } else { on_page };
+        (*range)[0] = begin + length;
+        let Some((index, chunk)) = pool::pop(&CHUNKS, &FREE_CHUNKS) else {
+            count(Counter::MEMORY_LOST);
+            return 1;
+        };
+        let to = (&raw mut (*chunk).bytes).cast();
+        if bpf_probe_read_user(to, bounded(length, CHUNK_BYTES as u32), begin as *const c_void) == 0 {
+            label(&raw mut (*chunk).header, (*walker).pid, (*walker).tid, begin, length);
+        } else {
+            pool::push(&FREE_CHUNKS, index, chunk.cast());
+        }
+    }
+    0
+}
+
+/// Copies up to a window's size.
+#[inline(always)]
+unsafe fn window(walker: *mut Walker, at: u64, length: u64) {
+    let Some((index, entry)) = pool::pop(&WINDOWS, &FREE_WINDOWS) else {
+        count(Counter::MEMORY_LOST);
+        return;
+    };
+    // SAFETY: the window is ours until it is pushed or labelled.
+    unsafe {
+        let to = (&raw mut (*entry).bytes).cast();
+        if bpf_probe_read_user(to, bounded(length, WINDOW_BYTES as u32), at as *const c_void) == 0 {
+            label(&raw mut (*entry).header, (*walker).pid, (*walker).tid, at, length);
+        } else {
+            pool::push(&FREE_WINDOWS, index, entry.cast());
+        }
+    }
+}
+
+/// Eight bytes of the process's memory.
+#[inline(always)]
+fn user_word(at: u64) -> Option<u64> {
+    let mut word = 0u64;
+    // SAFETY: the helper writes eight bytes to a local of eight bytes, and checks the address.
+    let failed = unsafe { bpf_probe_read_user((&raw mut word).cast(), 8, at as *const c_void) };
+    (failed == 0).then_some(word)
+}

@@ -1,0 +1,194 @@
+//! What is known of the code at an address of a dead process: modules in; unwind rows, functions and lines out.
+
+use std::cell::{OnceCell, RefCell};
+use std::collections::HashMap;
+use std::rc::Rc;
+
+use super::modules::{Module, ModuleMap, ModuleProblem};
+use crate::address::{Avma, Svma};
+use crate::arch::Architecture;
+use crate::binary::{Binary, FunctionSymbol};
+use crate::dwarf::function::SourcePosition;
+use crate::dwarf::unwind::UnwindRow;
+use crate::dwarf::{Activation, DebugInfo, demangle};
+
+/// Bytes of the longest instruction, more or less.
+const INSTRUCTION_BYTES: u64 = 16;
+/// Symbols before an address that are looked at for one that reaches it.
+const MAX_NESTED: usize = 64;
+
+/// The code of a dead process. What was looked up once is remembered: many threads stand at the same places.
+pub struct Code<'m> {
+    /// The modules.
+    pub modules: &'m ModuleMap,
+    /// The architecture.
+    pub arch: &'static dyn Architecture,
+    info: Vec<OnceCell<Option<ModuleInfo<'m>>>>,
+    rows: RefCell<HashMap<Avma, Option<Rc<UnwindRow<'m>>>>>,
+    functions: RefCell<HashMap<Avma, Rc<Vec<Function>>>>,
+}
+
+struct ModuleInfo<'m> {
+    binary: &'m Binary,
+    debug: DebugInfo<'m>,
+    /// By address.
+    symbols: OnceCell<Vec<FunctionSymbol<'m>>>,
+}
+
+/// A function that was being executed.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Function {
+    /// Demangled, without parameters.
+    pub name: Option<String>,
+    /// The linker's name.
+    pub symbol: Option<String>,
+    /// Where it stood.
+    pub position: Option<SourcePosition>,
+    /// Its code was inlined into the next one's.
+    pub is_inlined: bool,
+    /// Its first instruction, as its file has it; `None` for an inlined one.
+    pub entry: Option<Svma>,
+    /// Where debug info describes it.
+    pub die: Option<crate::dwarf::DieRef>,
+}
+
+impl<'m> Code<'m> {
+    /// The code of these modules.
+    #[must_use]
+    pub fn new(modules: &'m ModuleMap, arch: &'static dyn Architecture) -> Self {
+        let info = modules.modules().iter().map(|_| OnceCell::new()).collect();
+        Self { modules, arch, info, rows: RefCell::default(), functions: RefCell::default() }
+    }
+
+    /// The module that `address` was in, and the address in its file.
+    #[must_use]
+    pub fn module_at(&self, address: Avma) -> Option<(&'m Module, Svma)> {
+        let (number, svma) = self.modules.find(address)?;
+        Some((&self.modules.modules()[number], svma))
+    }
+
+    /// Why nothing is known of the code at `address`, if its module is the reason.
+    #[must_use]
+    pub fn problem_at(&self, address: Avma) -> Option<&'m ModuleProblem> {
+        self.module_at(address)?.0.file().err()
+    }
+
+    /// The debug info of the module that `address` was in.
+    #[must_use]
+    pub fn debug_info_at(&self, address: Avma) -> Option<(&DebugInfo<'m>, Svma)> {
+        self.info_at(address).map(|(info, svma)| (&info.debug, svma))
+    }
+
+    fn info_at(&self, address: Avma) -> Option<(&ModuleInfo<'m>, Svma)> {
+        let (number, svma) = self.modules.find(address)?;
+        let info = self.info.get(number)?.get_or_init(|| {
+            let (binary, sections) = self.modules.modules()[number].file().ok()?;
+            Some(ModuleInfo { binary, debug: DebugInfo::parse(binary, sections), symbols: OnceCell::new() })
+        });
+        Some((info.as_ref()?, svma))
+    }
+
+    /// Whether `address` was mapped as code.
+    #[must_use]
+    pub fn is_code(&self, address: Avma) -> bool {
+        self.module_at(address).is_some_and(|(module, _)| module.is_executable(address))
+    }
+
+    /// Whether the instruction before `address` is a call; `None` where it cannot be read.
+    #[must_use]
+    pub fn follows_call(&self, address: Avma) -> Option<bool> {
+        let (info, svma) = self.info_at(address)?;
+        let start = (1..=INSTRUCTION_BYTES).rev().map(|before| Svma(svma.0.saturating_sub(before)));
+        let mut before = start.filter_map(|start| info.binary.code(start..svma));
+        Some(self.arch.ends_with_call(before.next()?))
+    }
+
+    /// The instruction at `address` and what follows it; empty where it cannot be read.
+    #[must_use]
+    pub fn bytes_at(&self, address: Avma) -> &'m [u8] {
+        let Some((info, svma)) = self.info_at(address) else { return &[] };
+        let end = (1..=INSTRUCTION_BYTES).rev().filter_map(|length| Some(Svma(svma.0.checked_add(length)?)));
+        end.filter_map(|end| info.binary.code(svma..end)).next().unwrap_or_default()
+    }
+
+    /// How to get from `address` to its caller.
+    #[must_use]
+    pub fn unwind_row_at(&self, address: Avma) -> Option<Rc<UnwindRow<'m>>> {
+        if let Some(known) = self.rows.borrow().get(&address) {
+            return known.clone();
+        }
+        let row = self.info_at(address).and_then(|(info, svma)| info.debug.unwind_row_at(svma)).map(Rc::new);
+        self.rows.borrow_mut().insert(address, row.clone());
+        row
+    }
+
+    /// What was being executed at `address`: inlined functions first, the one that has the code last. Empty where nothing is known.
+    #[must_use]
+    pub fn functions_at(&self, address: Avma) -> Rc<Vec<Function>> {
+        if let Some(known) = self.functions.borrow().get(&address) {
+            return Rc::clone(known);
+        }
+        let found = self.info_at(address).map(|(info, svma)| info.functions_at(svma));
+        let functions = Rc::new(found.unwrap_or_default());
+        self.functions.borrow_mut().insert(address, Rc::clone(&functions));
+        functions
+    }
+}
+
+impl ModuleInfo<'_> {
+    fn functions_at(&self, address: Svma) -> Vec<Function> {
+        let described = self.debug.activations_at(address);
+        if described.is_empty() {
+            return self.symbol_around(address).into_iter().collect();
+        }
+        described.into_iter().map(|activation| self.function(activation)).collect()
+    }
+
+    fn function(&self, of: Activation) -> Function {
+        let symbol = of.entry.and_then(|entry| self.symbol_at(entry, of.symbol.as_deref())).or(of.symbol);
+        let name = of.name.or_else(|| symbol.as_deref().map(name_of_symbol));
+        let Activation { position, is_inlined, entry, die, .. } = of;
+        Function { name, symbol, position, is_inlined, entry, die: Some(die) }
+    }
+
+    fn symbols(&self) -> &[FunctionSymbol<'_>] {
+        self.symbols.get_or_init(|| self.binary.function_symbols())
+    }
+
+    /// The symbol at a function's entry: the one that debug info states, or else one that others can see.
+    fn symbol_at(&self, entry: Svma, stated: Option<&str>) -> Option<String> {
+        let symbols = self.symbols();
+        let start = symbols.partition_point(|symbol| symbol.address < entry);
+        let here = || symbols[start..].iter().take_while(|symbol| symbol.address == entry);
+        let same = here().find(|symbol| Some(symbol.name) == stated);
+        let found = same.or_else(|| here().find(|symbol| symbol.is_global)).or_else(|| here().next())?;
+        Some(found.name.to_owned())
+    }
+
+    /// The function that the symbol table knows around `address`. A symbol without a size reaches to the next one.
+    fn symbol_around(&self, address: Svma) -> Option<Function> {
+        let symbols = self.symbols();
+        let after = symbols.partition_point(|symbol| symbol.address <= address);
+        let nearest = symbols[..after].last()?.address;
+        let reaches = |symbol: &&FunctionSymbol| match symbol.size {
+            0 => symbol.address == nearest,
+            size => address.0 - symbol.address.0 < size,
+        };
+        let mut around = symbols[..after].iter().rev().take(MAX_NESTED).filter(reaches).peekable();
+        let entry = around.peek()?.address;
+        let best = around
+            .take_while(|symbol| symbol.address == entry)
+            .max_by_key(|symbol| (symbol.is_global, symbol.size, std::cmp::Reverse(symbol.name)))?;
+        Some(Function {
+            name: Some(name_of_symbol(best.name)),
+            symbol: Some(best.name.to_owned()),
+            entry: Some(entry),
+            position: self.debug.position_at(address),
+            ..Function::default()
+        })
+    }
+}
+
+fn name_of_symbol(symbol: &str) -> String {
+    demangle(symbol).unwrap_or_else(|| symbol.to_owned())
+}
