@@ -5,7 +5,6 @@ use gimli::constants as dw;
 use super::frame::Frames;
 use super::function::{FrameBase, Function, Location, Parameter, SourceLine};
 use super::listing::{Listed, MAX_CHAIN, chain, code_of, is_flag_set};
-use super::location::MAY_BE_ASSIGNED;
 use super::type_builder::TypeBuilder;
 use super::units::{DieRef, Entry, Units};
 use crate::address::Svma;
@@ -130,6 +129,6 @@ impl<'a> Describer<'_, 'a> {
         if let Some(value) = entry.attr_value(dw::DW_AT_location) {
             return Some(self.units.location_at(unit, value, self.base, self.address));
         }
-        entry.has_attr(dw::DW_AT_const_value).then(|| Location::Unsupported(MAY_BE_ASSIGNED.to_owned()))
+        entry.attr_value(dw::DW_AT_const_value).map(Units::constant)
     }
 }

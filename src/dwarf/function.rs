@@ -100,8 +100,7 @@ pub enum Place {
     /// In a register that the function's own code may fill (`DW_OP_reg*` as the one expression for the whole function, not as an
     /// entry of a location list): `register int n`, by gcc without optimization.
     HomeRegister(u16),
-    /// The same as optimizing compilers say it. Where code sets the register, clang means the time behind that, and gcc the time
-    /// in front of it.
+    /// The same by clang, which never sets it behind the place where the value gets there; but that need not be the entry.
     SteadyRegister(u16),
     /// In memory at register + offset (`DW_OP_breg*`).
     RegisterOffset(u16, i64),

@@ -1,15 +1,12 @@
 //! Where a value is: `DW_AT_location`, `DW_AT_const_value` and `DW_AT_frame_base` in, places at one address out.
 
-use gimli::Operation;
+use gimli::{AttributeValue, Operation};
 
 use super::expression::Evaluator;
 use super::function::{FrameBase, Location, Piece, Place};
 use super::location_list::{Scope, Stated};
 use super::units::{Compiler, Slice, Units, Value};
 use crate::address::Svma;
-
-/// Optimizers describe a parameter by the constant that is assigned to it, as if that had been passed.
-pub(super) const MAY_BE_ASSIGNED: &str = "the debug info gives a constant, and the caller need not have passed it";
 
 impl<'a> Units<'a> {
     /// The location that `value` (`DW_AT_location`) gives at `address`.
@@ -26,6 +23,20 @@ impl<'a> Units<'a> {
             Err(_) if is_later => Location::OptimizedOut,
             Err(reason) => Location::Unsupported(reason),
         }
+    }
+
+    /// The location of a parameter that always has this value (`DW_AT_const_value`).
+    pub(super) fn constant(value: Value<'a>) -> Location {
+        let bytes = match value {
+            AttributeValue::Block(bytes) => bytes.slice().to_vec(),
+            AttributeValue::Sdata(value) => value.to_le_bytes().to_vec(),
+            AttributeValue::Data16(value) => value.to_le_bytes().to_vec(),
+            value => match value.udata_value() {
+                Some(value) => value.to_le_bytes().to_vec(),
+                None => return Location::Unsupported("its value has an unknown form".to_owned()),
+            },
+        };
+        Location::Pieces(vec![Piece { size: None, place: Place::Constant(bytes) }])
     }
 
     /// `DW_AT_frame_base` at `address`, where it is one that we understand.
@@ -55,9 +66,6 @@ impl<'a> Units<'a> {
         if pieces.iter().all(|piece| piece.place == Place::OptimizedOut) {
             return Ok(Location::OptimizedOut);
         }
-        if pieces.iter().any(|piece| matches!(piece.place, Place::Constant(_))) {
-            return Err(MAY_BE_ASSIGNED.to_owned());
-        }
         match stated.scope {
             Scope::Everywhere | Scope::Here => Ok(Location::Pieces(pieces)),
             Scope::From(from) if compiler == Compiler::Other && pieces.iter().all(lies_behind_register) => {
@@ -70,10 +78,13 @@ impl<'a> Units<'a> {
 
 /// What a register means that is named for all of a function.
 fn say_for_all_of_function(place: &mut Place, compiler: Compiler) {
-    match *place {
-        Place::Register(register) if compiler == Compiler::GccPlain => *place = Place::HomeRegister(register),
-        Place::Register(register) => *place = Place::SteadyRegister(register),
-        _ => {}
+    if let Place::Register(register) = *place {
+        *place = match compiler {
+            Compiler::GccPlain => Place::HomeRegister(register),
+            // A location list with one entry, from the first instruction on.
+            Compiler::GccOptimizing => Place::Register(register),
+            Compiler::GccUnknown | Compiler::Other => Place::SteadyRegister(register),
+        };
     }
 }
 

@@ -215,8 +215,10 @@ impl<'a> Unit<'a> {
 pub(super) enum Compiler {
     /// gcc's family, without optimization.
     GccPlain,
-    /// gcc's family, with optimization, or told not to say (`-gno-record-gcc-switches`).
-    Gcc,
+    /// gcc's family, with optimization.
+    GccOptimizing,
+    /// gcc's family, told not to say which (`-gno-record-gcc-switches`).
+    GccUnknown,
     /// Any other: those of LLVM.
     Other,
 }
@@ -229,11 +231,11 @@ impl Compiler {
         }
         let mut switches = producer.split(|byte| *byte == b' ').filter(|word| word.starts_with(b"-")).peekable();
         if switches.peek().is_none() {
-            return Self::Gcc;
+            return Self::GccUnknown;
         }
         match switches.filter(|switch| switch.starts_with(b"-O")).last() {
             None | Some(b"-O0") => Self::GccPlain,
-            Some(_) => Self::Gcc,
+            Some(_) => Self::GccOptimizing,
         }
     }
 }

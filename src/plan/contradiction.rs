@@ -128,14 +128,15 @@ fn are_disjoint(arguments: &[Argument]) -> bool {
 }
 
 /// Whether a convention with this order of registers may have placed the arguments so. One that is not the usual must fit from
-/// the first argument and the first register on; it may give registers to floats, too.
+/// the first argument and the first register on, if any of them is known; it may give registers to floats, too.
 fn fits(arguments: &[Argument], order: &[u16], is_usual: bool, hidden: usize) -> bool {
     let place = |claim: &Claim| match claim {
         Claim::Register(register, _) => order.iter().position(|of_order| of_order == register),
         Claim::Stack(_) => None,
     };
     let first = arguments.first().and_then(|argument| argument.claims.iter().find_map(place));
-    if !is_usual && first != Some(0) {
+    let has_registers = arguments.iter().flat_map(|argument| &argument.claims).any(|claim| place(claim).is_some());
+    if !is_usual && has_registers && first != Some(0) {
         return false;
     }
     // How many registers may be taken, which one at least is taken, and what lies on the stack.

@@ -10,6 +10,8 @@ use crate::arch::Architecture;
 use crate::arch::symbolic::{Address, Base, Byte, EntryBlock, Origin, Value, WORD_BYTES};
 use crate::dwarf::function::{FrameBase, Place};
 
+/// Optimizers describe a parameter by the constant that is assigned to it, as if that had been passed.
+const ONLY_CONSTANT: &str = "the debug info gives a constant, and the caller need not have passed that";
 const UNKNOWN_FRAME: &str = "its frame could not be followed";
 const SLOT_NOT_FILLED: &str = "its stack slot is not yet filled at the entry";
 const LOCATED_LATER: &str = "the debug info says only later where it is";
@@ -96,7 +98,7 @@ impl Locator<'_> {
             }
             Place::Indirect { .. } => unavailable(part, "behind more than one pointer"),
             Place::Address(_) => unavailable(part, "at a fixed address"),
-            Place::Constant(bytes) => constant(bytes, part),
+            Place::Constant(_) => unavailable(part, ONLY_CONSTANT),
             Place::OptimizedOut => vec![Span { size: part.size(), spot: Spot::OptimizedOut }],
         }
     }
@@ -300,11 +302,4 @@ fn append(spans: &mut Vec<Span>, spot: Option<Spot>) {
 
 fn unavailable(part: Part<'_>, reason: &str) -> Vec<Span> {
     vec![Span { size: part.size(), spot: Spot::Unavailable(reason.into()) }]
-}
-
-fn constant(bytes: &[u8], part: Part<'_>) -> Vec<Span> {
-    match bytes.get(..part.bytes.len()) {
-        Some(bytes) => vec![Span { size: part.size(), spot: Spot::Constant(bytes.to_vec()) }],
-        None => unavailable(part, "the debug info gives fewer bytes than its type has"),
-    }
 }

@@ -49,7 +49,7 @@ fn places_and_values_are_told_apart() {
     let expected = [
         whole(Place::HomeRegister(5)),
         whole(Place::RegisterOffset(5, 16)),
-        whole(Place::Register(5)),
+        whole(Place::HomeRegister(5)),
         whole(Place::CfaOffset(-20)),
         whole(Place::CfaOffset(8)),
         whole(Place::Address(Svma(0x4000))),
