@@ -5,7 +5,7 @@ use gimli::{AttributeValue, Operation};
 use super::expression::Evaluator;
 use super::function::{FrameBase, Location, Piece, Place};
 use super::location_list::{Scope, Stated};
-use super::units::{Compiler, Slice, Units, Value};
+use super::units::{Slice, Units, Value};
 use crate::address::Svma;
 
 impl<'a> Units<'a> {
@@ -57,18 +57,17 @@ impl<'a> Units<'a> {
     }
 
     fn evaluate(&self, unit: u32, base: Option<FrameBase>, stated: Stated<'a>) -> Result<Location, String> {
-        let compiler = self.get(unit).compiler;
         let mut evaluator = Evaluator::new(self, unit, base);
         let mut pieces = evaluator.evaluate(stated.expression)?;
         if stated.scope == Scope::Everywhere && !evaluator.used_entry_value {
-            pieces.iter_mut().for_each(|piece| say_for_all_of_function(&mut piece.place, compiler));
+            pieces.iter_mut().for_each(|piece| name_home(&mut piece.place));
         }
         if pieces.iter().all(|piece| piece.place == Place::OptimizedOut) {
             return Ok(Location::OptimizedOut);
         }
         match stated.scope {
             Scope::Everywhere | Scope::Here => Ok(Location::Pieces(pieces)),
-            Scope::From(from) if compiler == Compiler::Other && pieces.iter().all(lies_behind_register) => {
+            Scope::From(from) if !self.get(unit).is_by_gcc && pieces.iter().all(lies_behind_register) => {
                 Ok(Location::Later { from, pieces })
             }
             Scope::From(_) => Ok(Location::OptimizedOut),
@@ -76,15 +75,13 @@ impl<'a> Units<'a> {
     }
 }
 
-/// What a register means that is named for all of a function.
-fn say_for_all_of_function(place: &mut Place, compiler: Compiler) {
-    if let Place::Register(register) = *place {
-        *place = match compiler {
-            Compiler::GccPlain => Place::HomeRegister(register),
-            // A location list with one entry, from the first instruction on.
-            Compiler::GccOptimizing => Place::Register(register),
-            Compiler::GccUnknown | Compiler::Other => Place::SteadyRegister(register),
-        };
+/// A register for all of a function need not be one that the value comes in: the function may fill it.
+fn name_home(place: &mut Place) {
+    match *place {
+        Place::Register(register) => *place = Place::HomeRegister(register),
+        Place::RegisterOffset(register, offset) => *place = Place::HomeRegisterOffset(register, offset),
+        Place::Indirect { ref mut pointer, .. } => name_home(pointer),
+        _ => {}
     }
 }
 

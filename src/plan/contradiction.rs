@@ -142,6 +142,12 @@ fn fits(arguments: &[Argument], order: &[u16], is_usual: bool, hidden: usize) ->
     // How many registers may be taken, which one at least is taken, and what lies on the stack.
     let (mut most, mut last, mut top) = (hidden, 0, i64::MIN);
     for Argument { claims, need } in arguments {
+        let mut places = claims.iter().filter_map(place).collect::<Vec<_>>();
+        places.dedup();
+        // Two words of one argument come in neighbours.
+        if places.windows(2).any(|pair| pair[1] != pair[0] + 1) {
+            return false;
+        }
         for claim in claims {
             match (place(claim), claim) {
                 (Some(place), _) if place < last || place >= most + need.registers().max(1) => return false,

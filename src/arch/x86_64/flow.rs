@@ -1,6 +1,6 @@
 //! Reads all code of a function once: where it is left, and where its branches lead.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use iced_x86::{FlowControl, Instruction, InstructionInfoFactory, Mnemonic, OpKind, Register};
 
@@ -21,8 +21,8 @@ pub struct Flow {
     pub branch_targets: BTreeSet<u64>,
     /// Bytes of frame that the epilogues release, return address not counted; without those that restore a frame pointer's value.
     pub released_bytes: BTreeSet<i64>,
-    /// General registers that its instructions set, by DWARF number.
-    pub set_registers: BTreeSet<u16>,
+    /// How many instructions set each general register, by DWARF number.
+    pub times_set: BTreeMap<u16, usize>,
 }
 
 /// Reads the code of a function, from the first byte of each range to the last.
@@ -42,7 +42,9 @@ pub fn scan(code: &Code<'_>) -> Flow {
             scan.starts.push(instruction.ip());
             let used = info.info(&instruction).used_registers();
             let set = used.iter().filter(|used| is_write(used.access())).filter_map(|used| general(used.register()));
-            scan.flow.set_registers.extend(set);
+            for register in BTreeSet::from_iter(set) {
+                *scan.flow.times_set.entry(register).or_default() += 1;
+            }
             scan.read(&instruction);
         }
     }

@@ -63,7 +63,7 @@ pub fn run(code: &Code<'_>, cfa_offset: i64, flow: &Flow) -> Result<EntryBlock, 
         marker_bytes,
         stack_pointer,
         frame: machine.frame,
-        set_anywhere: flow.set_registers.clone(),
+        times_set: flow.times_set.clone(),
         history: machine.history,
         executed,
     })

@@ -137,7 +137,7 @@ fn booleans_of_optimized_code_are_one_byte_of_their_register() {
     let byte = |place| Location::Pieces(vec![Piece { size: Some(1), place }]);
     for version in ["-gdwarf-4", "-gdwarf-5"] {
         let described = Described::new("clang", &["-O2", version], source);
-        assert_eq!(described.parameter("pick", "b").location, byte(Place::SteadyRegister(ARGUMENTS[1])), "{version}");
+        assert_eq!(described.parameter("pick", "b").location, byte(Place::HomeRegister(ARGUMENTS[1])), "{version}");
     }
     let described = Described::new("rustc", &["-g", "-C", "opt-level=2"], RUST);
     assert_eq!(described.parameter("program::mixed", "flag").location, byte(Place::Register(ARGUMENTS[2])));
