@@ -117,6 +117,13 @@ pub enum Place {
         /// What is added to it.
         offset: i64,
     },
+    /// In the upper bytes of a register: a member that shares it with others (`DW_OP_breg*, DW_OP_const* N, DW_OP_shr`).
+    UpperPart {
+        /// The register.
+        of: Box<Place>,
+        /// Its lower bytes that are not meant.
+        skip: u32,
+    },
     /// In memory at a fixed address (`DW_OP_addr`).
     Address(Svma),
     /// Nowhere: the compiler knows the value (`DW_OP_implicit_value`, `DW_OP_lit*, DW_OP_stack_value`).

@@ -80,7 +80,7 @@ fn name_home(place: &mut Place) {
     match *place {
         Place::Register(register) => *place = Place::HomeRegister(register),
         Place::RegisterOffset(register, offset) => *place = Place::HomeRegisterOffset(register, offset),
-        Place::Indirect { ref mut pointer, .. } => name_home(pointer),
+        Place::Indirect { pointer: ref mut inner, .. } | Place::UpperPart { of: ref mut inner, .. } => name_home(inner),
         _ => {}
     }
 }

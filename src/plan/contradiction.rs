@@ -30,7 +30,8 @@ pub fn withdraw(found: &mut [Vec<Span>], function: &Function, types: &TypeTable,
     let has_known_order = matches!(function.language, Language::C | Language::Cpp | Language::Rust);
     let hidden = hidden_arguments(function, types);
     let fits = |order: &&[u16]| fits(&arguments, order, *order == arch.argument_registers(), hidden);
-    if are_disjoint(&arguments) && (!has_known_order || arch.argument_orders().iter().any(fits)) {
+    let are_in_their_bytes = found.iter().all(|spans| are_in_their_bytes(spans, function.language));
+    if are_in_their_bytes && are_disjoint(&arguments) && (!has_known_order || arch.argument_orders().iter().any(fits)) {
         return;
     }
     for span in found.iter_mut().flatten() {
@@ -100,6 +101,7 @@ fn hidden_arguments(function: &Function, types: &TypeTable) -> usize {
 
 fn claims_of(spans: &[Span], arch: &dyn Architecture) -> Vec<Claim> {
     let mut claims = Vec::new();
+    let mut pointers = BTreeSet::new();
     for Span { size, spot } in spans {
         match *spot {
             Spot::Register { register, skip } => {
@@ -108,10 +110,10 @@ fn claims_of(spans: &[Span], arch: &dyn Architecture) -> Vec<Claim> {
             Spot::Memory { register, offset } if register == arch.stack_pointer() => {
                 claims.extend((0..*size).map(|byte| Claim::Stack(offset.saturating_add(byte.into()))));
             }
-            Spot::Memory { register, .. } => {
+            Spot::Memory { register, .. } if pointers.insert(register) => {
                 claims.extend((0..WORD_BYTES as u32).map(|byte| Claim::Register(register, byte)));
             }
-            Spot::Constant(_) | Spot::OptimizedOut | Spot::Unavailable(_) => {}
+            Spot::Memory { .. } | Spot::Constant(_) | Spot::OptimizedOut | Spot::Unavailable(_) => {}
         }
     }
     claims
@@ -119,11 +121,20 @@ fn claims_of(spans: &[Span], arch: &dyn Architecture) -> Vec<Claim> {
 
 fn are_disjoint(arguments: &[Argument]) -> bool {
     let mut taken = BTreeSet::new();
-    arguments.iter().all(|argument| {
-        let own: BTreeSet<_> = argument.claims.iter().copied().collect();
-        let is_free = taken.is_disjoint(&own);
-        taken.extend(own);
-        is_free
+    arguments.iter().flat_map(|argument| &argument.claims).all(|claim| taken.insert(*claim))
+}
+
+/// Whether the bytes of values are where they must be in registers: those of C have the memory's order (psABI section 3.2.3); Rust may
+/// begin a new register with each member.
+fn are_in_their_bytes(spans: &[Span], language: Language) -> bool {
+    let mut at = 0;
+    spans.iter().all(|Span { size, spot }| {
+        let byte = at % WORD_BYTES as u32;
+        at += size;
+        match *spot {
+            Spot::Register { skip, .. } => skip == byte || (skip == 0 && language == Language::Rust),
+            _ => true,
+        }
     })
 }
 

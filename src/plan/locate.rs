@@ -96,6 +96,7 @@ impl Locator<'_> {
                 self.behind(&self.locate(pointer, POINTER), *offset, part)
             }
             Place::Indirect { .. } => unavailable(part, "behind more than one pointer"),
+            Place::UpperPart { of, skip } => self.in_upper_part(of, *skip, part),
             Place::Address(_) => unavailable(part, "at a fixed address"),
             Place::Constant(_) => unavailable(part, ONLY_CONSTANT),
             Place::OptimizedOut => vec![Span { size: part.size(), spot: Spot::OptimizedOut }],
@@ -167,6 +168,25 @@ impl Locator<'_> {
             Some(value) => self.bytes_of(value, part, REGISTER_NOT_FILLED),
             None => unavailable(part, REGISTER_SET),
         }
+    }
+
+    /// The bytes of a register behind the lowest ones.
+    fn in_upper_part(&self, of: &Place, skip: u32, part: Part<'_>) -> Vec<Span> {
+        if !matches!(of, Place::Register(_) | Place::HomeRegister(_)) {
+            return unavailable(part, "in a part of something that is no register");
+        }
+        let bytes: Vec<_> = std::iter::repeat_n(&Meaning::Value, skip as usize).chain(part.bytes).copied().collect();
+        let mut rest = skip;
+        let spans = self.locate(of, Part { bytes: &bytes }).into_iter().filter_map(|Span { size, spot }| {
+            let dropped = rest.min(size);
+            rest -= dropped;
+            let spot = match spot {
+                Spot::Register { register, skip } => Spot::Register { register, skip: skip + dropped },
+                spot => spot,
+            };
+            (size > dropped).then_some(Span { size: size - dropped, spot })
+        });
+        spans.collect()
     }
 
     fn is_for_arguments(&self, register: u16) -> bool {

@@ -256,6 +256,14 @@ impl Writer {
                 is_assigned[index] = true;
                 format!("{name} = ({})sink", ty.name())
             }
+            5 | 6 if ty.like_members().is_some() => {
+                is_assigned[index] = true;
+                let (first, second) = ty.like_members().expect("members");
+                match self.random.chance(2) {
+                    true => format!("{name}.{first} = {name}.{second}"),
+                    false => format!("{name}.{second} = {name}.{first}"),
+                }
+            }
             6 if ty.is_integer() => format!("for (int i = 0; i < ((int){name} & 3); i++) sink += i"),
             7 if ty.is_integer() => format!("if ({name}) sink++"),
             _ => format!("sink += {}", ty.read(&name)),

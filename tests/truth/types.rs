@@ -123,6 +123,16 @@ impl Type {
         matches!(self, Integer(..))
     }
 
+    /// Two members that can be assigned to each other.
+    pub fn like_members(self) -> Option<(&'static str, &'static str)> {
+        let Self::Struct(index) = self else { return None };
+        let members = STRUCTS[index].1;
+        let first =
+            members.iter().find(|(name, ty)| members.iter().any(|(other, same)| other != name && same == ty))?;
+        let second = members.iter().rfind(|(_, same)| *same == first.1)?;
+        Some((first.0, second.0))
+    }
+
     /// Whether it can be assigned to.
     pub fn is_assignable(self) -> bool {
         self != Self::Struct(OWNER)

@@ -52,7 +52,10 @@ impl Tally {
                     self.compare(&format!("{what}[{index}]"), &argument["members"][index], truth);
                 }
             }
-            (false, _) => self.untold += 1,
+            (false, _) => {
+                self.untold += 1;
+                println!("UNTOLD {} {}", argument["state"], argument["reason"]);
+            }
             (true, Truth::Address(address)) => {
                 self.judge(what, argument["address"] == format!("{address:#x}"), argument, truth)
             }
