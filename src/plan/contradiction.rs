@@ -146,7 +146,8 @@ fn fits(arguments: &[Argument], order: &[u16], is_usual: bool, hidden: usize) ->
         Claim::Stack(_) => None,
     };
     let first = arguments.first().and_then(|argument| argument.claims.iter().find_map(place));
-    let has_registers = arguments.iter().flat_map(|argument| &argument.claims).any(|claim| place(claim).is_some());
+    let has_registers =
+        arguments.iter().flat_map(|argument| &argument.claims).any(|claim| matches!(claim, Claim::Register(..)));
     if !is_usual && has_registers && first != Some(0) {
         return false;
     }

@@ -284,6 +284,7 @@ impl Locator<'_> {
     fn may_be_shadow_space(&self, address: Address, part: Part<'_>) -> bool {
         (0..part.bytes.len()).any(|byte| match self.entry.first_stored(address.plus(byte as i64)) {
             Some(Byte { origin: Origin::Register { register, .. }, .. }) => !self.entry.has_stored_in_frame(register),
+            Some(Byte { origin: Origin::Vector(_), .. }) => true,
             _ => false,
         })
     }
