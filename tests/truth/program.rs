@@ -144,7 +144,12 @@ impl Writer {
     }
 
     fn linkage(&mut self) -> &'static str {
-        *self.random.pick(&["KEEP ", "KEEP static ", "__attribute__((noinline)) ", "static __attribute__((noinline)) "])
+        self.random.pick::<&str>(&[
+            "KEEP ",
+            "KEEP static ",
+            "__attribute__((noinline)) ",
+            "static __attribute__((noinline)) ",
+        ])
     }
 
     fn head(&mut self, name: &str, parameters: &[Type], is_variadic: bool, body: &str) -> String {

@@ -188,7 +188,7 @@ impl Type {
             (Integer(_, 128, _), Truth::Number(number)) => {
                 format!("((__int128){} * ((__int128)1 << 40) + 5)", decimal(((number - 5) >> 40) as i64))
             }
-            (Integer(name, bits, signed), Truth::Number(number)) if bits == 64 => match signed {
+            (Integer(name, 64, signed), Truth::Number(number)) => match signed {
                 true => format!("({name}){}", decimal(*number as i64)),
                 false => format!("({name}){number}ull"),
             },
