@@ -26,5 +26,4 @@ mod strings;
 mod survival;
 mod terminal;
 mod tiers;
-mod truth;
 mod users;

@@ -57,12 +57,7 @@ impl Fixture {
 
     /// Built by this compiler, with flags behind the ones for debugging.
     pub fn with<const N: usize>(self, compiler: Compiler, flags: [&str; N]) -> Self {
-        self.with_flags(compiler, &flags)
-    }
-
-    /// The same with any number of flags.
-    pub fn with_flags(self, compiler: Compiler, flags: &[&str]) -> Self {
-        Self { compiler, flags: flags.iter().map(|&flag| flag.to_owned()).collect(), ..self }
+        Self { compiler, flags: flags.map(str::to_owned).to_vec(), ..self }
     }
 
     /// As a shared library: `libNAME.so`.
