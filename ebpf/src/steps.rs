@@ -180,10 +180,11 @@ impl Output {
         let room = bounded(limit) + 2;
         // SAFETY: `room` bytes follow `to`, see `MAX_OUTPUT_BYTES`.
         let read = unsafe { bpf_probe_read_user_str(self.bytes(), room, from as *const c_void) };
-        if read <= 0 {
+        if read < 0 {
             return None;
         }
-        let length = read as u32 - 1;
+        // The NUL is counted; by Linux 6.1 not that of an empty string.
+        let length = (read as u32).saturating_sub(1);
         Some(if length > limit { (TRUNCATED, limit) } else { (READ, length) })
     }
 
