@@ -94,6 +94,18 @@ pub struct TaskOffsets {
     pub mm_arg_start: u32,
     /// `mm_struct.arg_end`
     pub mm_arg_end: u32,
+    /// `mm_struct.start_stack`
+    pub mm_start_stack: u32,
+    /// `task_struct.utask`
+    pub task_utask: u32,
+    /// `uprobe_task.return_instances`
+    pub utask_returns: u32,
+    /// `return_instance.stack`
+    pub return_stack: u32,
+    /// `return_instance.orig_ret_vaddr`
+    pub return_address: u32,
+    /// `return_instance.next`
+    pub return_next: u32,
     /// `k_sigaction.sa.sa_handler`
     pub action_handler: u32,
     /// `linux_binprm.file`
@@ -123,6 +135,12 @@ impl TaskOffsets {
         mm_start_code: 0,
         mm_arg_start: 0,
         mm_arg_end: 0,
+        mm_start_stack: 0,
+        task_utask: 0,
+        utask_returns: 0,
+        return_stack: 0,
+        return_address: 0,
+        return_next: 0,
         action_handler: 0,
         binprm_file: 0,
         file_inode: 0,
@@ -271,9 +289,14 @@ pub struct MemoryHeader {
     pub address: u64,
     /// Bytes that are valid.
     pub length: u32,
-    /// Zero.
-    pub reserved: u32,
+    /// One of the constants below.
+    pub kind: u32,
 }
+
+/// The bytes are what the process had in memory.
+pub const AS_IN_MEMORY: u32 = 0;
+/// The bytes are a return address in whose place the kernel had put its trampoline.
+pub const RETURN_ADDRESS: u32 = 1;
 
 /// A piece of a stack: a page, or what is left of one.
 #[repr(C)]

@@ -3,18 +3,24 @@
 
 use core::ffi::c_void;
 
-use aya_ebpf::helpers::generated::{bpf_loop, bpf_probe_read_user};
+use aya_ebpf::helpers::generated::{bpf_get_current_task, bpf_loop, bpf_probe_read_user};
 use lastwords_abi::layout::{
-    CHUNK_BYTES, MemoryHeader, PoolHeader, SLOT_ENDED, WINDOW_BEFORE_BYTES, WINDOW_BYTES, WINDOW_STACK_WORDS,
+    AS_IN_MEMORY, CHUNK_BYTES, MemoryHeader, PoolHeader, RETURN_ADDRESS, SLOT_ENDED, WINDOW_BEFORE_BYTES, WINDOW_BYTES,
+    WINDOW_STACK_WORDS,
 };
 use lastwords_abi::{Counter, ThreadState};
 
+use crate::kernel::read;
 use crate::maps::{CHUNKS, FREE_CHUNKS, FREE_WINDOWS, WINDOWS, config, count};
 use crate::pool;
 use crate::registers::Registers;
 use crate::slot::Ids;
 
 pub const PAGE_BYTES: u64 = 4096;
+/// Return probes of one thread that are open at the same time: the kernel's own bound (`MAX_URETPROBE_DEPTH`).
+const MAX_RETURNS: u32 = 64;
+/// Pages at the end of a stack.
+const END_PAGES: u64 = 3;
 /// Below is the page of the null pointer, above the kernel.
 const LOWEST_ADDRESS: u64 = 0x1_0000;
 const HIGHEST_ADDRESS: u64 = 1 << 47;
@@ -30,6 +36,10 @@ struct Copier {
     start: u64,
     /// Up to where it has been copied.
     end: u64,
+    /// Pages of it that have been.
+    copied: u64,
+    /// The return probe that is looked at: `struct return_instance`.
+    instance: u64,
     /// Which blocks of memory have a window: bits by the block's hash.
     seen: [u64; SEEN_WORDS],
 }
@@ -39,15 +49,59 @@ struct Copier {
 pub unsafe fn copy(ids: Ids, state: *const ThreadState) {
     // SAFETY: the caller's struct in a map.
     let start = unsafe { (*state).registers[Registers::STACK_POINTER_WORD] };
-    let mut copier =
-        Copier { state, pid: u64::from(ids.pid), tid: u64::from(ids.tid), start, end: start, seen: [0; SEEN_WORDS] };
+    let mut copier = Copier {
+        state,
+        pid: u64::from(ids.pid),
+        tid: u64::from(ids.tid),
+        start,
+        end: start,
+        copied: 0,
+        instance: 0,
+        seen: [0; SEEN_WORDS],
+    };
     let pages = config!(stack_bytes) / PAGE_BYTES as u32 + 1;
     let words = Registers::POINTER_WORDS + WINDOW_STACK_WORDS;
     // SAFETY: the callbacks get `copier`, which outlives the loops.
     unsafe {
+        let task = bpf_get_current_task();
+        let utask: u64 = read(task, config!(offsets.task_utask)).unwrap_or(0);
+        copier.instance = if utask == 0 { 0 } else { read(utask, config!(offsets.utask_returns)).unwrap_or(0) };
+        bpf_loop(MAX_RETURNS, copy_return as *mut c_void, (&raw mut copier).cast(), 0);
         bpf_loop(pages, copy_page as *mut c_void, (&raw mut copier).cast(), 0);
         bpf_loop(words, open_window as *mut c_void, (&raw mut copier).cast(), 0);
+        if ids.pid == ids.tid {
+            // What called `main` and what main called first, for stacks that are too deep to be copied whole.
+            let mm: u64 = read(task, config!(offsets.task_mm)).unwrap_or(0);
+            let end: u64 = read(mm, config!(offsets.mm_start_stack)).unwrap_or(0);
+            copier.start = (end & !(PAGE_BYTES - 1)).wrapping_sub(END_PAGES * PAGE_BYTES);
+            if end != 0 && copier.start >= copier.end {
+                copier.end = copier.start;
+                bpf_loop(END_PAGES as u32 + 1, copy_page as *mut c_void, (&raw mut copier).cast(), 0);
+            }
+        }
     }
+}
+
+/// Notes a return address in whose place the kernel has put its trampoline; 1 ends the loop.
+unsafe extern "C" fn copy_return(_number: u32, copier: *mut c_void) -> i64 {
+    let copier = copier.cast::<Copier>();
+    // SAFETY: `copy` passed its copier; the window is ours until it is labelled.
+    unsafe {
+        let instance = (*copier).instance;
+        if instance == 0 {
+            return 1;
+        }
+        let Some((_, window)) = pool::pop(&WINDOWS, &FREE_WINDOWS) else {
+            count(Counter::MEMORY_LOST);
+            return 1;
+        };
+        let at: u64 = read(instance, config!(offsets.return_stack)).unwrap_or(0);
+        *(&raw mut (*window).bytes).cast::<u64>() = read(instance, config!(offsets.return_address)).unwrap_or(0);
+        (*window).header.kind = RETURN_ADDRESS;
+        label(&raw mut (*window).header, (*copier).pid, (*copier).tid, at, 8);
+        (*copier).instance = read(instance, config!(offsets.return_next)).unwrap_or(0);
+    }
+    0
 }
 
 /// Copies up to the end of a page of the stack; 1 ends the loop.
@@ -72,8 +126,12 @@ unsafe extern "C" fn copy_page(_number: u32, copier: *mut c_void) -> i64 {
         ) != 0
         {
             pool::push(&FREE_CHUNKS, index, chunk.cast());
-            return 1;
+            // A stack that has overflowed begins a little above the stack pointer; any other ends here.
+            (*copier).end = from + length;
+            return i64::from((*copier).copied != 0);
         }
+        (*copier).copied += 1;
+        (*chunk).header.kind = AS_IN_MEMORY;
         label(&raw mut (*chunk).header, (*copier).pid, (*copier).tid, from, length);
         (*copier).end = from + length;
     }
@@ -97,6 +155,7 @@ unsafe extern "C" fn open_window(number: u32, copier: *mut c_void) -> i64 {
         let to = (&raw mut (*window).bytes).cast();
         let around = address - WINDOW_BEFORE_BYTES;
         if bpf_probe_read_user(to, WINDOW_BYTES as u32, around as *const c_void) == 0 {
+            (*window).header.kind = AS_IN_MEMORY;
             label(&raw mut (*window).header, (*copier).pid, (*copier).tid, around, WINDOW_BYTES as u64);
             return 0;
         }
@@ -104,6 +163,7 @@ unsafe extern "C" fn open_window(number: u32, copier: *mut c_void) -> i64 {
         let left = PAGE_BYTES - (address & (PAGE_BYTES - 1));
         let length = if left > WINDOW_BYTES as u64 { WINDOW_BYTES as u64 } else { left };
         if bpf_probe_read_user(to, bounded(length, WINDOW_BYTES as u32), address as *const c_void) == 0 {
+            (*window).header.kind = AS_IN_MEMORY;
             label(&raw mut (*window).header, (*copier).pid, (*copier).tid, address, length);
         } else {
             pool::push(&FREE_WINDOWS, index, window.cast());

@@ -5,7 +5,7 @@ use core::ffi::c_void;
 
 use aya_ebpf::helpers::generated::{bpf_get_current_task, bpf_loop, bpf_probe_read_user, bpf_probe_read_user_str};
 use lastwords_abi::Counter;
-use lastwords_abi::layout::{CHUNK_BYTES, WINDOW_BYTES, stream};
+use lastwords_abi::layout::{AS_IN_MEMORY, CHUNK_BYTES, WINDOW_BYTES, stream};
 
 use crate::kernel::read;
 use crate::maps::{CHUNKS, FREE_CHUNKS, FREE_WINDOWS, WINDOWS, config, count};
@@ -178,6 +178,7 @@ unsafe extern "C" fn copy_pending(_number: u32, walker: *mut c_void) -> i64 {
         };
         let to = (&raw mut (*chunk).bytes).cast();
         if bpf_probe_read_user(to, bounded(length, CHUNK_BYTES as u32), begin as *const c_void) == 0 {
+            (*chunk).header.kind = AS_IN_MEMORY;
             label(&raw mut (*chunk).header, (*walker).pid, (*walker).tid, begin, length);
         } else {
             pool::push(&FREE_CHUNKS, index, chunk.cast());
@@ -197,6 +198,7 @@ unsafe fn window(walker: *mut Walker, at: u64, length: u64) {
     unsafe {
         let to = (&raw mut (*entry).bytes).cast();
         if bpf_probe_read_user(to, bounded(length, WINDOW_BYTES as u32), at as *const c_void) == 0 {
+            (*entry).header.kind = AS_IN_MEMORY;
             label(&raw mut (*entry).header, (*walker).pid, (*walker).tid, at, length);
         } else {
             pool::push(&FREE_WINDOWS, index, entry.cast());

@@ -13,7 +13,10 @@ use super::page;
 use super::run::{Output, Run};
 use crate::address::{LoadBias, Svma};
 use crate::binary::Binary;
+use crate::crash::code::Code;
+use crate::crash::mapped;
 use crate::crash::memory::Memory;
+use crate::crash::modules::{Mapped, ModuleMap};
 use crate::crash::{self, Context, RegisterNames, Snapshot, Symbol, ThreadHistory};
 use crate::dwarf::{DebugInfo, DebugSections};
 use crate::plan::build::Prepared;
@@ -40,13 +43,13 @@ impl<'a> Coroner<'a> {
     }
 
     /// Writes the report about one death and shows its page.
-    pub fn examine(&mut self, death: &Death, _mapped: Vec<Mapping>, recorder: &Recorder) {
+    pub fn examine(&mut self, death: &Death, mapped: &[Mapping], recorder: &Recorder) {
         if death.event.exit_code & SIGNAL_BITS != death.fault.signal.cast_unsigned() {
             // Something else was faster: a SIGKILL from outside, say. That is no crash.
             tracing::debug!(?death.event, "a process did not die of its fault");
             return;
         }
-        let report = self.report(death, recorder);
+        let report = self.report(death, mapped, recorder);
         self.reports += 1;
         let saved_at = self.write(&report);
         let mut page = render::text::page(&report, self.run.verbose);
@@ -85,7 +88,7 @@ impl<'a> Coroner<'a> {
         }
     }
 
-    fn report(&self, death: &Death, recorder: &Recorder) -> Report {
+    fn report(&self, death: &Death, mapped: &[Mapping], recorder: &Recorder) -> Report {
         let config = recorder.config();
         let threads = death.slots.iter().filter_map(|slot| {
             let (header, calls) = crash::ring::read_slot(slot, config, self.run.settings.calls)?;
@@ -106,6 +109,8 @@ impl<'a> Coroner<'a> {
         let bias = LoadBias(
             death.event.watched.start_code.wrapping_sub(main.lowest_executable_address().unwrap_or_default().0),
         );
+        let modules = ModuleMap::new(mapped::modules(mapped, &self.prepared.binaries), &self.prepared.binaries);
+        let code = Code::new(&modules, arch::host());
         let sections = DebugSections::load(main).unwrap_or_else(|_| DebugSections::without_debug_info(main));
         let info = DebugInfo::parse(main, &sections);
         let symbolize = |address: Svma| symbolize(main, &info, address);
@@ -126,12 +131,7 @@ impl<'a> Coroner<'a> {
                 attached: recorder.attached().functions as u64,
                 skipped: self.prepared.plan.skipped.iter().map(report::Skipped::from).collect(),
             },
-            modules: vec![report::Module {
-                path: main.path().display().to_string(),
-                build_id: main.build_id().map(str::to_owned),
-                base: bias.to_avma(Svma(main.lowest_address().unwrap_or_default().0)).into(),
-                bias: report::Address(bias.0),
-            }],
+            modules: self.modules(&modules, bias),
             registers: RegisterNames {
                 general: &general,
                 program_counter: arch.program_counter_word().into(),
@@ -139,9 +139,33 @@ impl<'a> Coroner<'a> {
                 return_address_bytes: arch.entry_cfa_offset().cast_unsigned(),
             },
             bias,
+            code: (!mapped.is_empty()).then_some(&code),
             symbolize: &symbolize,
         };
         crash::assemble::assemble(&snapshot, &self.prepared.plan, context)
+    }
+
+    /// The files that were mapped as code: if nobody told, the program's own.
+    fn modules(&self, mapped: &ModuleMap, bias: LoadBias) -> Vec<report::Module> {
+        let main = &self.prepared.binaries[0];
+        let own = report::Module {
+            path: main.path().display().to_string(),
+            build_id: main.build_id().map(str::to_owned),
+            base: bias.to_avma(main.lowest_address().unwrap_or_default()).into(),
+            bias: report::Address(bias.0),
+        };
+        let told = mapped.modules().iter().map(|module| {
+            let Mapped { path, bias, segments, build_id, .. } = &module.mapped;
+            let base = segments.iter().map(|segment| segment.range.start).min().unwrap_or_default();
+            report::Module {
+                path: path.display().to_string(),
+                build_id: build_id.clone(),
+                base: base.into(),
+                bias: report::Address(bias.0),
+            }
+        });
+        let told: Vec<_> = told.collect();
+        if told.is_empty() { vec![own] } else { told }
     }
 
     fn process(&self, death: &Death) -> report::Process {

@@ -176,7 +176,7 @@ pub fn execute(run: &Run) -> Result<Ending, Error> {
     let running = suspended.start()?;
     let mut coroner = coroner::Coroner::new(run, &prepared, running.pid());
     let ending = until_end(running, signals, &mut recorder, &mut mappings, |death, mapped, recorder| {
-        coroner.examine(&death, mapped, recorder);
+        coroner.examine(&death, &mapped, recorder);
     })
     .map_err(Error::Wait)?;
     coroner.close(&recorder);

@@ -4,7 +4,9 @@ use lastwords_abi::record::ThreadState;
 use lastwords_abi::{Counter, Fault};
 
 use super::text::Text;
-use super::{Context, RawCall, RegisterNames, Snapshot, ThreadHistory, decode, explain, returned, streams};
+use super::{
+    Context, RawCall, RegisterNames, Snapshot, ThreadHistory, decode, explain, frames, returned, streams, unwind,
+};
 use crate::address::Avma;
 use crate::dwarf::function::SourceLine;
 use crate::plan::Plan;
@@ -60,7 +62,7 @@ fn threads(snapshot: &Snapshot, plan: &Plan, context: &Context<'_>) -> Vec<Threa
     let mut threads: Vec<Thread> =
         snapshot.threads.iter().map(|history| thread(history, snapshot, plan, context)).collect();
     if !threads.iter().any(|thread| thread.crashed) {
-        threads.push(thread_without_ring(&snapshot.fault, context));
+        threads.push(thread_without_ring(snapshot, plan, context));
     }
     threads.sort_by_key(|thread| (!thread.crashed, thread.tid));
     threads
@@ -79,24 +81,56 @@ fn thread(history: &ThreadHistory, snapshot: &Snapshot, plan: &Plan, context: &C
         calls,
         calls_total: Some(header.calls),
         calls_overwritten: header.calls.saturating_sub(history.calls.len() as u64),
-        ..thread_in_state(seen_or_global(header.ns_tid, header.tid), crashed, state, context)
+        ..thread_in_state(
+            seen_or_global(header.ns_tid, header.tid),
+            crashed,
+            state,
+            &Walk { snapshot, plan, context, calls: &history.calls },
+        )
+    }
+}
+
+/// What frames are found with.
+struct Walk<'a, 'c> {
+    snapshot: &'a Snapshot,
+    plan: &'a Plan,
+    context: &'a Context<'c>,
+    calls: &'a [RawCall],
+}
+
+impl Walk<'_, '_> {
+    /// The frames of a thread, the innermost first, and why there are no more.
+    fn frames(&self, state: &ThreadState) -> (Vec<Frame>, Option<String>) {
+        let Some(code) = self.context.code.filter(|_| state.at_ns != 0) else {
+            let innermost = program_counter(state, self.context).map(|pc| frame(pc, self.context));
+            return (innermost.into_iter().collect(), None);
+        };
+        let registers = unwind::Registers::from_words(&state.registers, code.arch);
+        let stack = unwind::Stack { registers: &registers, memory: &self.snapshot.memory, end: None };
+        let backtrace = unwind::unwind(stack, code);
+        let placed = frames::place(&backtrace, code);
+        (frames::report(&placed, code, self.calls, self.plan), frames::why_ended(&backtrace))
     }
 }
 
 /// The crashed thread, if it has found no free slot: its calls were not recorded.
-fn thread_without_ring(fault: &Fault, context: &Context<'_>) -> Thread {
-    thread_in_state(seen_or_global(fault.ns_tid, fault.tid), true, &fault.thread, context)
+fn thread_without_ring(snapshot: &Snapshot, plan: &Plan, context: &Context<'_>) -> Thread {
+    let fault = &snapshot.fault;
+    let walk = Walk { snapshot, plan, context, calls: &[] };
+    thread_in_state(seen_or_global(fault.ns_tid, fault.tid), true, &fault.thread, &walk)
 }
 
 /// A thread without its calls.
-fn thread_in_state(tid: u32, crashed: bool, state: &ThreadState, context: &Context<'_>) -> Thread {
+fn thread_in_state(tid: u32, crashed: bool, state: &ThreadState, walk: &Walk<'_, '_>) -> Thread {
     let is_known = state.at_ns != 0;
+    let (frames, frames_end) = walk.frames(state);
     Thread {
         tid,
         name: is_known.then(|| Text::until_nul(&state.comm).text),
         crashed,
-        registers: registers(state, &context.registers),
-        frames: program_counter(state, context).map(|pc| frame(pc, context)).into_iter().collect(),
+        registers: registers(state, &walk.context.registers),
+        frames,
+        frames_end,
         ..Thread::default()
     }
 }
@@ -121,7 +155,7 @@ fn frame(pc: Address, context: &Context<'_>) -> Frame {
     let symbol = (context.symbolize)(context.bias.to_svma(Avma(pc.0)));
     let (file, line) = file_and_line(symbol.as_ref().and_then(|symbol| symbol.line.as_ref()));
     let (function, symbol) = symbol.map(|symbol| (symbol.name, symbol.symbol)).unzip();
-    Frame { address: pc, function, symbol, file, line }
+    Frame { n: Some(0), address: pc, function, symbol, file, line, ..Frame::default() }
 }
 
 fn file_and_line(place: Option<&SourceLine>) -> (Option<String>, Option<u32>) {

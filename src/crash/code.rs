@@ -1,6 +1,7 @@
 //! What is known of the code at an address of a dead process: modules in; unwind rows, functions and lines out.
 
 use std::cell::{OnceCell, RefCell};
+use std::cmp::Reverse;
 use std::collections::HashMap;
 use std::rc::Rc;
 
@@ -128,7 +129,8 @@ impl<'m> Code<'m> {
         if let Some(known) = self.functions.borrow().get(&address) {
             return Rc::clone(known);
         }
-        let found = self.info_at(address).map(|(info, svma)| info.functions_at(svma));
+        let info = self.info_at(address).filter(|_| self.is_code(address));
+        let found = info.map(|(info, svma)| info.functions_at(svma));
         let functions = Rc::new(found.unwrap_or_default());
         self.functions.borrow_mut().insert(address, Rc::clone(&functions));
         functions
@@ -176,9 +178,9 @@ impl ModuleInfo<'_> {
         };
         let mut around = symbols[..after].iter().rev().take(MAX_NESTED).filter(reaches).peekable();
         let entry = around.peek()?.address;
-        let best = around
-            .take_while(|symbol| symbol.address == entry)
-            .max_by_key(|symbol| (symbol.is_global, symbol.size, std::cmp::Reverse(symbol.name)))?;
+        let best = around.take_while(|symbol| symbol.address == entry).max_by_key(|symbol| {
+            (symbol.is_global, symbol.size, Reverse(is_reserved(symbol.name)), Reverse(symbol.name))
+        })?;
         Some(Function {
             name: Some(name_of_symbol(best.name)),
             symbol: Some(best.name.to_owned()),
@@ -187,6 +189,11 @@ impl ModuleInfo<'_> {
             ..Function::default()
         })
     }
+}
+
+/// Of two names for one function, a person wants `kill` and not `__kill`.
+fn is_reserved(symbol: &str) -> bool {
+    symbol.starts_with('_')
 }
 
 fn name_of_symbol(symbol: &str) -> String {

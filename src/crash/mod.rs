@@ -6,7 +6,10 @@ pub mod assemble;
 pub mod code;
 pub mod decode;
 pub mod explain;
+pub mod fold;
 mod follow;
+pub mod frames;
+pub mod mapped;
 pub mod memory;
 pub mod modules;
 mod pieces;
@@ -80,6 +83,8 @@ pub struct Context<'a> {
     pub registers: RegisterNames<'a>,
     /// Where the main executable was loaded.
     pub bias: LoadBias,
+    /// The code of the process, to walk its stacks with; `None` where it is not known what was mapped.
+    pub code: Option<&'a code::Code<'a>>,
     /// What lies at an address of the main executable; `None` for an address elsewhere.
     pub symbolize: &'a dyn Fn(Svma) -> Option<Symbol>,
 }

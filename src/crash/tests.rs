@@ -185,6 +185,7 @@ fn report_of(snapshot: &Snapshot) -> Report {
             return_address_bytes: 8,
         },
         bias: LoadBias(0x55_0000_0000),
+        code: None,
         symbolize: &symbolize,
     };
     assemble(snapshot, &plan_of_test(), context)

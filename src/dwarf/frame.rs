@@ -6,8 +6,8 @@ use std::hash::Hash;
 use std::sync::OnceLock;
 
 use gimli::{
-    BaseAddresses, CieOrFde, DebugFrame, EhFrame, EhFrameHdr, FrameDescriptionEntry, LittleEndian, ParsedEhFrameHdr,
-    UnwindContext, UnwindSection,
+    BaseAddresses, CieOrFde, DebugFrame, EhFrame, EhFrameHdr, EhFrameOffset, FrameDescriptionEntry, LittleEndian,
+    ParsedEhFrameHdr, UnwindContext, UnwindSection,
 };
 
 use super::units::Slice;
@@ -42,6 +42,7 @@ impl FrameSections {
 #[derive(Debug)]
 pub(super) struct Frames<'a> {
     eh_frame: Indexed<EhFrame<Slice<'a>>>,
+    eh_frame_address: Svma,
     /// The linker's own index of `.eh_frame`.
     header: Option<ParsedEhFrameHdr<Slice<'a>>>,
     debug_frame: Indexed<DebugFrame<Slice<'a>>>,
@@ -60,6 +61,7 @@ impl<'a> Frames<'a> {
         eh_section.set_address_size(8);
         Self {
             eh_frame: Indexed::new(eh_section),
+            eh_frame_address: Svma(eh_frame),
             header: EhFrameHdr::new(&sections.eh_frame_hdr, LittleEndian).parse(&bases, 8).ok(),
             debug_frame: Indexed::new(debug_frame),
             bases,
@@ -92,7 +94,8 @@ impl<'a> Frames<'a> {
     fn in_header(&self, address: Svma) -> Option<FrameDescriptionEntry<Slice<'a>>> {
         let table = self.header.as_ref()?.table()?;
         let pointer = table.lookup(address.0, &self.bases).ok()?;
-        let offset = table.pointer_to_offset(pointer).ok()?;
+        let offset = pointer.direct().ok()?.checked_sub(self.eh_frame_address.0)?;
+        let offset = EhFrameOffset(usize::try_from(offset).ok()?);
         let found = self.eh_frame.section.fde_from_offset(&self.bases, offset, EhFrame::cie_from_offset).ok()?;
         found.contains(address.0).then_some(found)
     }

@@ -31,6 +31,10 @@ pub struct Activation {
 impl<'a> Units<'a> {
     /// What is being executed at `address`, which is in `unit`: the innermost function first, the one that has the code last.
     pub(super) fn activations_at(&self, unit: u32, address: Svma) -> Vec<Activation> {
+        // An assembler knows where its functions are, but calls them by names that the symbol table may know better.
+        if self.get(unit).language == Language::Assembly {
+            return Vec::new();
+        }
         let entries = self.entries_around(unit, address);
         let mut position = self.position_of(unit, address);
         let mut activations = Vec::new();

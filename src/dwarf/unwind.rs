@@ -72,7 +72,7 @@ impl<'a> UnwindRow<'a> {
     ) -> Option<Self> {
         let encoding = description.cie().encoding();
         let read = |at: &gimli::UnwindExpression<usize>| {
-            let mut code = section.section().clone();
+            let mut code = *section.section();
             code.skip(at.offset).ok()?;
             Some(Expression { code: code.split(at.length).ok()?, encoding })
         };

@@ -157,6 +157,12 @@ impl KernelTypes {
             mm_start_code: need(&["mm_struct", "start_code"])?,
             mm_arg_start: need(&["mm_struct", "arg_start"])?,
             mm_arg_end: need(&["mm_struct", "arg_end"])?,
+            mm_start_stack: need(&["mm_struct", "start_stack"])?,
+            task_utask: need(&["task_struct", "utask"])?,
+            utask_returns: need(&["uprobe_task", "return_instances"])?,
+            return_stack: need(&["return_instance", "stack"])?,
+            return_address: need(&["return_instance", "orig_ret_vaddr"])?,
+            return_next: need(&["return_instance", "next"])?,
             action_handler: need(&["k_sigaction", "sa", "sa_handler"])?,
             binprm_file: need(&["linux_binprm", "file"])?,
             file_inode: need(&["file", "f_inode"])?,
@@ -168,8 +174,18 @@ impl KernelTypes {
     }
 }
 
-const NEEDED_STRUCTURES: [&str; 8] =
-    ["task_struct", "signal_struct", "mm_struct", "k_sigaction", "linux_binprm", "file", "inode", "super_block"];
+const NEEDED_STRUCTURES: [&str; 10] = [
+    "uprobe_task",
+    "return_instance",
+    "task_struct",
+    "signal_struct",
+    "mm_struct",
+    "k_sigaction",
+    "linux_binprm",
+    "file",
+    "inode",
+    "super_block",
+];
 
 fn word(data: &[u8], at: usize) -> Option<u32> {
     Some(u32::from_ne_bytes(data.get(at..at + 4)?.try_into().ok()?))

@@ -25,7 +25,7 @@ use std::time::{Duration, Instant};
 use aya::Ebpf;
 use aya::maps::{Array, HashMap as HashMapMap, Map, MapData, RingBuf};
 use aya::programs::RawTracePoint;
-use lastwords_abi::layout::{Chunk, MemoryHeader, Window};
+use lastwords_abi::layout::{Chunk, MemoryHeader, RETURN_ADDRESS, Window};
 use lastwords_abi::{Config, Counter, Event, Fault, Function, Target};
 
 pub use attach::{Links, Site};
@@ -97,6 +97,8 @@ pub struct MemoryRange {
     pub address: Avma,
     /// Kernel-global id of the thread that copied it.
     pub tid: u32,
+    /// It is a return address in whose place the kernel had put its trampoline.
+    pub is_return_address: bool,
     /// What was there.
     pub bytes: Vec<u8>,
 }
@@ -109,7 +111,8 @@ impl MemoryRange {
         let address = u64::from_ne_bytes(entry.get(at..at + 8)?.try_into().ok()?);
         let length = word(offset_of!(MemoryHeader, length))? as usize;
         let bytes = entry.get(size_of::<MemoryHeader>()..)?.get(..length)?.to_vec();
-        Some(Self { address: Avma(address), tid: word(offset_of!(MemoryHeader, tid))?, bytes })
+        let is_return_address = word(offset_of!(MemoryHeader, kind))? == RETURN_ADDRESS;
+        Some(Self { address: Avma(address), tid: word(offset_of!(MemoryHeader, tid))?, is_return_address, bytes })
     }
 }
 
@@ -252,7 +255,8 @@ impl Recorder {
                 pool.release(entry);
             }
         }
-        ranges.sort_by_key(|range| range.address);
+        // What the program had put there comes first: whoever inserts ranges in this order keeps it.
+        ranges.sort_by_key(|range| (!range.is_return_address, range.address));
         ranges
     }
 

@@ -2,6 +2,7 @@
 
 pub mod call;
 pub mod escape;
+pub mod frame;
 pub mod output;
 pub mod style;
 pub mod text;

@@ -8,7 +8,7 @@ use owo_colors::OwoColorize;
 use super::call::{CallStyle, lines, place};
 use super::escape::plain;
 use super::output;
-use super::style;
+use super::{frame, style};
 use crate::report::{Frame, Report, Thread};
 
 /// Calls that are shown of a thread that did not crash.
@@ -58,6 +58,11 @@ fn headline(report: &Report) -> String {
 fn write_crashed(page: &mut String, thread: &Thread, report: &Report, verbose: bool) -> std::fmt::Result {
     let at = thread.frames.first().map(|frame| format!(" {}", frame_place(frame, report))).unwrap_or_default();
     writeln!(page, "\n{} crashed{at}", thread_name(thread).style(style::strong()))?;
+    if thread.frames.len() > 1 {
+        writeln!(page, "Its stack, the innermost frame first:")?;
+        let lines = frame::lines(thread, report.process.cwd.as_deref());
+        lines.iter().try_for_each(|line| writeln!(page, "  {line}"))?;
+    }
     if verbose {
         for registers in thread.registers.0.chunks(4) {
             let words: Vec<String> =

@@ -3,7 +3,7 @@
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::{Address, Registers};
+use super::{Address, Frame, Registers};
 
 /// A thread of the process at the moment of its death.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
@@ -16,29 +16,16 @@ pub struct Thread {
     pub crashed: bool,
     /// Its general registers; empty where they could not be read.
     pub registers: Registers,
-    /// Where it stood, the innermost frame first. The callers of the first one are not unwound yet.
+    /// Where it stood, the innermost frame first.
     pub frames: Vec<Frame>,
+    /// Why there are no more frames; `null` if the last one is the outermost.
+    pub frames_end: Option<String>,
     /// Its last calls of watched functions, oldest first.
     pub calls: Vec<Call>,
     /// Calls of watched functions since the thread began, or since its last exec; `null` where nobody counted (see `recorder`).
     pub calls_total: Option<u64>,
     /// Those of them that are not in `calls`, because later ones took their place.
     pub calls_overwritten: u64,
-}
-
-/// A place in the code.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-pub struct Frame {
-    /// The instruction.
-    pub address: Address,
-    /// The function it belongs to, demangled; `null` where it is not known.
-    pub function: Option<String>,
-    /// The linker's name of that function.
-    pub symbol: Option<String>,
-    /// Source file.
-    pub file: Option<String>,
-    /// Line in it, from 1.
-    pub line: Option<u32>,
 }
 
 /// A call of a watched function.

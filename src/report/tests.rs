@@ -77,7 +77,9 @@ pub fn small_report() -> Report {
             symbol: Some("main".into()),
             file: Some("/home/me/exp1.c".into()),
             line: Some(14),
+            ..Frame::default()
         }],
+        frames_end: None,
         calls: vec![call],
         calls_total: Some(1),
         calls_overwritten: 0,
@@ -158,7 +160,10 @@ fn the_fixed_names_are_there() {
         names("/fault").join(" "),
         "signal signal_number code code_number address access pc thread explanation at_ns sender"
     );
-    assert_eq!(names("/threads/0").join(" "), "tid name crashed registers frames calls calls_total calls_overwritten");
+    assert_eq!(
+        names("/threads/0").join(" "),
+        "tid name crashed registers frames frames_end calls calls_total calls_overwritten"
+    );
     assert_eq!(names("/threads/0/calls/0").join(" "), "n function symbol file line at_ns args returned");
     assert_eq!(names("/threads/0/calls/0/args/0").join(" "), "name type value state address length");
     assert_eq!(names("/threads/0/calls/0/returned").join(" "), "state value duration_ns");
