@@ -91,7 +91,7 @@ unsafe extern "C" fn copy_return(_number: u32, copier: *mut c_void) -> i64 {
         if instance == 0 {
             return 1;
         }
-        let Some((_, window)) = pool::pop(&WINDOWS, &FREE_WINDOWS) else {
+        let Some((_, window)) = pool::pop::<{ pool::FEW_TRIES }, _>(&WINDOWS, &FREE_WINDOWS) else {
             count(Counter::MEMORY_LOST);
             return 1;
         };
@@ -115,7 +115,7 @@ unsafe extern "C" fn copy_page(_number: u32, copier: *mut c_void) -> i64 {
         if done + length > u64::from(config!(stack_bytes)) + PAGE_BYTES {
             return 1;
         }
-        let Some((index, chunk)) = pool::pop(&CHUNKS, &FREE_CHUNKS) else {
+        let Some((index, chunk)) = pool::pop::<{ pool::FEW_TRIES }, _>(&CHUNKS, &FREE_CHUNKS) else {
             count(Counter::MEMORY_LOST);
             return 1;
         };
@@ -125,7 +125,7 @@ unsafe extern "C" fn copy_page(_number: u32, copier: *mut c_void) -> i64 {
             from as *const c_void,
         ) != 0
         {
-            pool::push(&FREE_CHUNKS, index, chunk.cast());
+            pool::push::<{ pool::FEW_TRIES }>(&FREE_CHUNKS, index, chunk.cast());
             // A stack that has overflowed begins a little above the stack pointer; any other ends here.
             (*copier).end = from + length;
             return i64::from((*copier).copied != 0);
@@ -148,7 +148,7 @@ unsafe extern "C" fn open_window(number: u32, copier: *mut c_void) -> i64 {
         if !(LOWEST_ADDRESS..HIGHEST_ADDRESS).contains(&address) || on_stack || was_seen(copier, address) {
             return 0;
         }
-        let Some((index, window)) = pool::pop(&WINDOWS, &FREE_WINDOWS) else {
+        let Some((index, window)) = pool::pop::<{ pool::FEW_TRIES }, _>(&WINDOWS, &FREE_WINDOWS) else {
             count(Counter::MEMORY_LOST);
             return 1;
         };
@@ -166,7 +166,7 @@ unsafe extern "C" fn open_window(number: u32, copier: *mut c_void) -> i64 {
             (*window).header.kind = AS_IN_MEMORY;
             label(&raw mut (*window).header, (*copier).pid, (*copier).tid, address, length);
         } else {
-            pool::push(&FREE_WINDOWS, index, window.cast());
+            pool::push::<{ pool::FEW_TRIES }>(&FREE_WINDOWS, index, window.cast());
         }
     }
     0

@@ -7,11 +7,13 @@ use lastwords_abi::layout::{PoolHeader, SLOT_FREE, SLOT_LIVE};
 use crate::maps::compare_exchange;
 
 /// How often a change is tried: each failure means that another processor made progress.
-const TRIES: u32 = 64;
+pub const TRIES: u32 = 64;
+/// The same for what is taken in loops: the verifier walks through each try of each round.
+pub const FEW_TRIES: u32 = 4;
 
 /// Takes an entry: its index, and itself. Every entry of a pool begins with a [`PoolHeader`].
 #[inline(always)]
-pub fn pop<T>(entries: &Array<T>, top: &Array<u64>) -> Option<(u32, *mut T)> {
+pub fn pop<const TRIES: u32, T>(entries: &Array<T>, top: &Array<u64>) -> Option<(u32, *mut T)> {
     let top = top.get_ptr_mut(0)?;
     for _ in 0..TRIES {
         // SAFETY: a pointer from a map lookup.
@@ -32,7 +34,7 @@ pub fn pop<T>(entries: &Array<T>, top: &Array<u64>) -> Option<(u32, *mut T)> {
 
 /// Gives an entry back.
 #[inline(always)]
-pub fn push(top: &Array<u64>, index: u32, header: *mut PoolHeader) {
+pub fn push<const TRIES: u32>(top: &Array<u64>, index: u32, header: *mut PoolHeader) {
     let Some(top) = top.get_ptr_mut(0) else { return };
     // SAFETY: the caller owns the entry.
     unsafe { (*header).state = SLOT_FREE };

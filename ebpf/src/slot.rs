@@ -79,7 +79,7 @@ pub fn for_death(ids: Ids) -> Option<*mut SlotHeader> {
 /// Takes a free slot for the current thread.
 #[inline(always)]
 fn take(ids: Ids) -> Option<*mut SlotHeader> {
-    let Some((slot, header)) = pool::pop(&SLOTS, &FREE_SLOTS) else {
+    let Some((slot, header)) = pool::pop::<{ pool::TRIES }, _>(&SLOTS, &FREE_SLOTS) else {
         count(Counter::THREADS_WITHOUT_SLOT);
         count(Counter::CALLS_WITHOUT_SLOT);
         let _ = THREADS.insert(ids.tid, NO_SLOT, 0);
@@ -107,6 +107,6 @@ fn take(ids: Ids) -> Option<*mut SlotHeader> {
 #[inline(always)]
 pub fn release(slot: u32) {
     if let Some(header) = SLOTS.get_ptr_mut(slot) {
-        pool::push(&FREE_SLOTS, slot, header.cast());
+        pool::push::<{ pool::TRIES }>(&FREE_SLOTS, slot, header.cast());
     }
 }

@@ -89,12 +89,12 @@ pub unsafe fn copy(ids: Ids) -> Option<u64> {
 /// What the loader added to the C library's addresses.
 #[inline(always)]
 unsafe fn base_of_libc(walker: *mut Walker) -> Option<u64> {
-    let (index, scratch) = pool::pop(&WINDOWS, &FREE_WINDOWS)?;
+    let (index, scratch) = pool::pop::<{ pool::FEW_TRIES }, _>(&WINDOWS, &FREE_WINDOWS)?;
     // SAFETY: the window is ours until it is pushed.
     unsafe {
         (*walker).name = (&raw mut (*scratch).bytes).cast();
         bpf_loop(MAX_MODULES, look_at_module as *mut c_void, walker.cast(), 0);
-        pool::push(&FREE_WINDOWS, index, scratch.cast());
+        pool::push::<{ pool::FEW_TRIES }>(&FREE_WINDOWS, index, scratch.cast());
         (*walker).found.checked_sub(1)
     }
 }
@@ -172,7 +172,7 @@ unsafe extern "C" fn copy_pending(_number: u32, walker: *mut c_void) -> i64 {
         let on_page = PAGE_BYTES - (begin & (PAGE_BYTES - 1));
         let length = if end - begin < on_page { end - begin } else { on_page };
         (*range)[0] = begin + length;
-        let Some((index, chunk)) = pool::pop(&CHUNKS, &FREE_CHUNKS) else {
+        let Some((index, chunk)) = pool::pop::<{ pool::FEW_TRIES }, _>(&CHUNKS, &FREE_CHUNKS) else {
             count(Counter::MEMORY_LOST);
             return 1;
         };
@@ -181,7 +181,7 @@ unsafe extern "C" fn copy_pending(_number: u32, walker: *mut c_void) -> i64 {
             (*chunk).header.kind = AS_IN_MEMORY;
             label(&raw mut (*chunk).header, (*walker).pid, (*walker).tid, begin, length);
         } else {
-            pool::push(&FREE_CHUNKS, index, chunk.cast());
+            pool::push::<{ pool::FEW_TRIES }>(&FREE_CHUNKS, index, chunk.cast());
         }
     }
     0
@@ -190,7 +190,7 @@ unsafe extern "C" fn copy_pending(_number: u32, walker: *mut c_void) -> i64 {
 /// Copies up to a window's size.
 #[inline(always)]
 unsafe fn window(walker: *mut Walker, at: u64, length: u64) {
-    let Some((index, entry)) = pool::pop(&WINDOWS, &FREE_WINDOWS) else {
+    let Some((index, entry)) = pool::pop::<{ pool::FEW_TRIES }, _>(&WINDOWS, &FREE_WINDOWS) else {
         count(Counter::MEMORY_LOST);
         return;
     };
@@ -201,7 +201,7 @@ unsafe fn window(walker: *mut Walker, at: u64, length: u64) {
             (*entry).header.kind = AS_IN_MEMORY;
             label(&raw mut (*entry).header, (*walker).pid, (*walker).tid, at, length);
         } else {
-            pool::push(&FREE_WINDOWS, index, entry.cast());
+            pool::push::<{ pool::FEW_TRIES }>(&FREE_WINDOWS, index, entry.cast());
         }
     }
 }
