@@ -26,4 +26,5 @@ mod strings;
 mod survival;
 mod terminal;
 mod tiers;
+mod truth;
 mod users;

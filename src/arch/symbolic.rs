@@ -193,6 +193,8 @@ pub struct EntryBlock {
     pub stack_pointer: Option<Address>,
     /// The stack.
     pub frame: Frame,
+    /// How many instructions of the whole function set each register, by DWARF number; what calls do to them is not counted.
+    pub times_set: BTreeMap<u16, usize>,
     /// What each register was set to, by DWARF number.
     pub history: BTreeMap<u16, Vec<Change>>,
     /// The entry, and the first instruction that was not executed.
@@ -229,6 +231,30 @@ impl EntryBlock {
     #[must_use]
     pub fn first_value(&self, register: u16) -> Option<Value> {
         self.history.get(&register)?.first().map(|change| change.value)
+    }
+
+    /// What a register was set to by the only instruction in the entry block that sets it.
+    #[must_use]
+    pub fn only_value(&self, register: u16) -> Option<Value> {
+        match self.history.get(&register)?[..] {
+            [change] => Some(change.value),
+            _ => None,
+        }
+    }
+
+    /// Whether the low bytes of a register stay what they were at the entry, in all of the function: it may be widened in place.
+    #[must_use]
+    pub fn keeps(&self, register: u16, bytes: usize) -> bool {
+        let changes = self.history.get(&register).map_or(&[][..], Vec::as_slice);
+        let entry = Value::at_entry(register).bytes();
+        let kept = |change: &Change| change.value.bytes().iter().zip(entry).take(bytes).all(|(now, then)| *now == then);
+        changes.len() == self.times_set(register) && changes.iter().all(kept)
+    }
+
+    /// How many instructions of the whole function set a register.
+    #[must_use]
+    pub fn times_set(&self, register: u16) -> usize {
+        self.times_set.get(&register).copied().unwrap_or(0)
     }
 
     /// Whether all in front of the instruction at `address` was executed.

@@ -23,6 +23,16 @@ impl Machine {
     /// The machine that this program was built for.
     pub const HOST: Self = if cfg!(target_arch = "aarch64") { Self::Aarch64 } else { Self::X86_64 };
 
+    /// An instruction that does nothing and may stand in front of a function's first: the target of an indirect jump (`endbr64`,
+    /// `bti c`).
+    #[must_use]
+    pub const fn entry_marker(self) -> [u8; 4] {
+        match self {
+            Self::X86_64 => [0xf3, 0x0f, 0x1e, 0xfa],
+            Self::Aarch64 => [0x5f, 0x24, 0x03, 0xd5],
+        }
+    }
+
     fn parse(e_machine: u16) -> Option<Self> {
         match e_machine {
             EM_X86_64 => Some(Self::X86_64),

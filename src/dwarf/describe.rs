@@ -2,27 +2,25 @@
 
 use gimli::constants as dw;
 
-use super::frame::Frames;
+use super::DebugInfo;
 use super::function::{FrameBase, Function, Location, Parameter, SourceLine};
 use super::listing::{Listed, MAX_CHAIN, chain, code_of, is_flag_set};
 use super::type_builder::TypeBuilder;
 use super::units::{DieRef, Entry, Units};
 use crate::address::Svma;
+use crate::binary::Binary;
 
 /// Describes `listed`; its types are described when `types` is finished. `None` only for an entry that cannot be read again.
-pub(super) fn describe<'a>(
-    units: &Units<'a>,
-    frames: &Frames<'a>,
-    types: &mut TypeBuilder<'_, 'a>,
-    listed: &Listed,
-) -> Option<Function> {
+pub(super) fn describe<'a>(info: &DebugInfo<'a>, types: &mut TypeBuilder<'_, 'a>, listed: &Listed) -> Option<Function> {
+    let units = &info.units;
     let entry = units.entry(listed.die)?;
     let chain = chain(units, listed.die, &entry);
     let unit = listed.die.unit;
     let base = entry.attr_value(dw::DW_AT_frame_base).and_then(|base| units.frame_base_at(unit, base, listed.entry));
     let typed = chain.iter().find(|(_, entry)| entry.has_attr(dw::DW_AT_type));
     let return_type = typed.map(|(die, entry)| types.type_of(die.unit, entry));
-    let describer = Describer { units, base, address: listed.entry };
+    let describer =
+        Describer { units, base, address: listed.entry, behind_marker: behind_marker(info.binary, listed.entry) };
     let parameters =
         describer.parameters(&chain).iter().map(|parameter| describer.parameter(parameter, types)).collect();
     Some(Function {
@@ -34,7 +32,7 @@ pub(super) fn describe<'a>(
         parameters,
         return_type,
         frame_base: base,
-        entry_cfa_offset: frames.cfa_offset_at(listed.entry),
+        entry_cfa_offset: info.cfa_offset_at(listed.entry),
         from_symbol_table: false,
     })
 }
@@ -46,6 +44,15 @@ struct Describer<'d, 'a> {
     units: &'d Units<'a>,
     base: Option<FrameBase>,
     address: Svma,
+    /// Where clang begins its location lists.
+    behind_marker: Svma,
+}
+
+/// The first instruction of a function that does something.
+fn behind_marker(binary: &Binary, entry: Svma) -> Svma {
+    let marker = binary.machine().entry_marker();
+    let behind = Svma(entry.0.saturating_add(marker.len() as u64));
+    if binary.code(entry..behind) == Some(&marker) { behind } else { entry }
 }
 
 impl<'a> Describer<'_, 'a> {
@@ -127,8 +134,12 @@ impl<'a> Describer<'_, 'a> {
     /// `DW_AT_location`, or `DW_AT_const_value` where the compiler found that it is always the same.
     fn location(&self, unit: u32, entry: &Entry<'a>) -> Option<Location> {
         if let Some(value) = entry.attr_value(dw::DW_AT_location) {
-            return Some(self.units.location_at(unit, value, self.base, self.address));
+            let location = |address| self.units.location_at(unit, value, self.base, address);
+            return Some(match location(self.address) {
+                Location::OptimizedOut | Location::Later { .. } => location(self.behind_marker),
+                location => location,
+            });
         }
-        entry.attr_value(dw::DW_AT_const_value).map(|value| self.units.constant(unit, value))
+        entry.attr_value(dw::DW_AT_const_value).map(Units::constant)
     }
 }

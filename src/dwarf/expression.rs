@@ -15,6 +15,7 @@ const MAX_PIECES: usize = 64;
 const MAX_OPERATIONS: usize = 1 << 12;
 /// Bytes of a pointer.
 const WORD_BYTES: u64 = 8;
+const WORD_BITS: u32 = 64;
 
 /// Where a pointer lies in memory.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -41,8 +42,8 @@ enum Operand {
     /// `DW_OP_addr`: moves with the file.
     Address(u64),
     Register(u16, i64),
-    /// That many low bits of a register.
-    Bits(u16, u32),
+    /// Bits of a register: from this one on, so many.
+    Bits(u16, u32, u32),
     Cfa(i64),
     Frame(i64),
     /// That far behind the pointer that lies there.
@@ -68,10 +69,23 @@ impl Operand {
     /// The low bits of a value: what clang and rustc say of a `bool`.
     fn low_bits(self, bits: u32) -> Result<Self, String> {
         match self {
-            Self::Register(register, 0) if bits < 64 => Ok(Self::Bits(register, bits)),
-            Self::Bits(register, before) => Ok(Self::Bits(register, before.min(bits))),
-            whole if bits >= 64 => Ok(whole),
+            Self::Register(register, 0) if bits < WORD_BITS => Ok(Self::Bits(register, 0, bits)),
+            Self::Bits(register, from, before) => Ok(Self::Bits(register, from, before.min(bits))),
+            whole if bits >= WORD_BITS => Ok(whole),
             _ => Err("its value is computed".to_owned()),
+        }
+    }
+
+    /// The value without its lowest bits: what clang and rustc say of a member that shares a register with others.
+    fn without_low_bits(self, distance: i64) -> Result<Self, String> {
+        let (register, from, bits) = match self {
+            Self::Register(register, 0) => (register, 0, WORD_BITS),
+            Self::Bits(register, from, bits) => (register, from, bits),
+            _ => return Err("its value is computed".to_owned()),
+        };
+        match u32::try_from(distance).ok().filter(|&distance| distance < bits) {
+            Some(distance) => Ok(Self::Bits(register, from + distance, bits - distance)),
+            None => Err("its value is computed".to_owned()),
         }
     }
 
@@ -112,9 +126,10 @@ impl Operand {
             Self::Register(register, 0) => Ok(whole(Place::Register(register))),
             Self::Nowhere => Ok(whole(Place::OptimizedOut)),
             // The one bit of a boolean: the other seven of its byte are zero (x86-64 psABI, 3.2.3; AAPCS64, 10.1).
-            Self::Bits(register, 1) => Ok(Piece { size: Some(1), place: Place::Register(register) }),
-            Self::Bits(register, bits) if bits % 8 == 0 => {
-                Ok(Piece { size: Some(u64::from(bits / 8)), place: Place::Register(register) })
+            Self::Bits(register, from, bits) if from % 8 == 0 && (bits == 1 || bits % 8 == 0) => {
+                let of = Place::Register(register);
+                let place = if from == 0 { of } else { Place::UpperPart { of: Box::new(of), skip: from / 8 } };
+                Ok(Piece { size: Some(u64::from(bits.div_ceil(8))), place })
             }
             Self::Bits(..) => Err("its value is a part of a byte".to_owned()),
             Self::Behind(pointer, 0) => Ok(Piece { size: Some(WORD_BYTES), place: pointer.place() }),
@@ -130,17 +145,15 @@ pub(super) struct Evaluator<'e, 'a> {
     units: &'e Units<'a>,
     unit: u32,
     base: Option<FrameBase>,
-    /// What it means that a value is in a register.
-    in_register: fn(u16) -> Place,
     stack: Vec<Operand>,
     /// A register of the result is meant as it was at the entry (`DW_OP_entry_value`).
     pub(super) used_entry_value: bool,
 }
 
 impl<'e, 'a> Evaluator<'e, 'a> {
-    /// For an expression of `unit`. `in_register` is [`Place::Register`] or [`Place::HomeRegister`].
-    pub(super) fn new(units: &'e Units<'a>, unit: u32, base: Option<FrameBase>, in_register: fn(u16) -> Place) -> Self {
-        Self { units, unit, base, in_register, stack: Vec::new(), used_entry_value: false }
+    /// For an expression of `unit`.
+    pub(super) fn new(units: &'e Units<'a>, unit: u32, base: Option<FrameBase>) -> Self {
+        Self { units, unit, base, stack: Vec::new(), used_entry_value: false }
     }
 
     /// The pieces that the expression names; at least one.
@@ -161,7 +174,7 @@ impl<'e, 'a> Evaluator<'e, 'a> {
                     }
                 }
                 _ if place.is_some() => return Err("its location goes on after its end".to_owned()),
-                Operation::Register { register } => place = Some(whole((self.in_register)(register.0))),
+                Operation::Register { register } => place = Some(whole(Place::Register(register.0))),
                 Operation::ImplicitValue { data } => place = Some(whole(Place::Constant(data.slice().to_vec()))),
                 Operation::StackValue => place = Some(self.pop()?.value()?),
                 operation => self.step(operation)?,
@@ -173,6 +186,10 @@ impl<'e, 'a> Evaluator<'e, 'a> {
     fn finish(&mut self, mut pieces: Vec<Piece>, place: Option<Piece>) -> Result<Vec<Piece>, String> {
         let last = self.described(place)?;
         if pieces.is_empty() {
+            if matches!(last.place, Place::UpperPart { .. }) {
+                // No member of anything: a value that was shifted.
+                return Err("its value is computed".to_owned());
+            }
             pieces.push(last);
         } else if last.place != Place::OptimizedOut {
             return Err("its last piece has no size".to_owned());
@@ -227,6 +244,10 @@ impl<'e, 'a> Evaluator<'e, 'a> {
             },
             Operation::ParameterRef { .. } => Operand::Nowhere,
             Operation::And => self.and()?,
+            Operation::Shr | Operation::Shra => match (self.pop()?, self.pop()?) {
+                (Operand::Constant(distance), left) => left.without_low_bits(distance)?,
+                _ => return Err("its value is computed".to_owned()),
+            },
             Operation::Convert { base_type } => self.convert(base_type)?,
             Operation::Deref { base_type: UnitOffset(0), size: 8, space: false } => self.pop()?.loaded()?,
             Operation::Nop => return Ok(()),

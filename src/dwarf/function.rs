@@ -97,11 +97,13 @@ pub struct Piece {
 pub enum Place {
     /// In a register, by its DWARF number (`DW_OP_reg*`), or a value computed as register + 0 (`DW_OP_breg*, DW_OP_stack_value`).
     Register(u16),
-    /// In a register that the function's own code fills (`DW_OP_reg*` as the one expression for the whole function, not as an
-    /// entry of a location list): `register int n` without optimization.
+    /// In a register that the function's own code may fill (`DW_OP_reg*` as the one expression for the whole function, not as an
+    /// entry of a location list): `register int n` without optimization, or what clang finds filled before the body begins.
     HomeRegister(u16),
     /// In memory at register + offset (`DW_OP_breg*`).
     RegisterOffset(u16, i64),
+    /// The same for a register that the function's own code may fill.
+    HomeRegisterOffset(u16, i64),
     /// In memory at CFA + offset (`DW_OP_fbreg` where the frame base is `DW_OP_call_frame_cfa`).
     CfaOffset(i64),
     /// In memory at the frame base + offset, where the frame base is a register that the prologue sets up
@@ -114,6 +116,13 @@ pub enum Place {
         pointer: Box<Place>,
         /// What is added to it.
         offset: i64,
+    },
+    /// In the upper bytes of a register: a member that shares it with others (`DW_OP_breg*, DW_OP_const* N, DW_OP_shr`).
+    UpperPart {
+        /// The register.
+        of: Box<Place>,
+        /// Its lower bytes that are not meant.
+        skip: u32,
     },
     /// In memory at a fixed address (`DW_OP_addr`).
     Address(Svma),

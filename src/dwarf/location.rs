@@ -8,9 +8,6 @@ use super::location_list::{Scope, Stated};
 use super::units::{Slice, Units, Value};
 use crate::address::Svma;
 
-/// clang describes a parameter by what is assigned to it before its first instruction, as if it had been passed.
-const MAY_BE_ASSIGNED: &str = "the debug info gives a constant, and the caller need not have passed it";
-
 impl<'a> Units<'a> {
     /// The location that `value` (`DW_AT_location`) gives at `address`.
     pub(super) fn location_at(&self, unit: u32, value: Value<'a>, base: Option<FrameBase>, address: Svma) -> Location {
@@ -21,7 +18,7 @@ impl<'a> Units<'a> {
         };
         let is_later = matches!(stated.scope, Scope::From(_));
         match self.evaluate(unit, base, stated) {
-            Ok(location) => self.trusted(unit, location),
+            Ok(location) => location,
             // Nothing is said of this address, and the help from behind it is none.
             Err(_) if is_later => Location::OptimizedOut,
             Err(reason) => Location::Unsupported(reason),
@@ -29,7 +26,7 @@ impl<'a> Units<'a> {
     }
 
     /// The location of a parameter that always has this value (`DW_AT_const_value`).
-    pub(super) fn constant(&self, unit: u32, value: Value<'a>) -> Location {
+    pub(super) fn constant(value: Value<'a>) -> Location {
         let bytes = match value {
             AttributeValue::Block(bytes) => bytes.slice().to_vec(),
             AttributeValue::Sdata(value) => value.to_le_bytes().to_vec(),
@@ -39,7 +36,7 @@ impl<'a> Units<'a> {
                 None => return Location::Unsupported("its value has an unknown form".to_owned()),
             },
         };
-        self.trusted(unit, Location::Pieces(vec![Piece { size: None, place: Place::Constant(bytes) }]))
+        Location::Pieces(vec![Piece { size: None, place: Place::Constant(bytes) }])
     }
 
     /// `DW_AT_frame_base` at `address`, where it is one that we understand.
@@ -60,33 +57,38 @@ impl<'a> Units<'a> {
     }
 
     fn evaluate(&self, unit: u32, base: Option<FrameBase>, stated: Stated<'a>) -> Result<Location, String> {
-        let in_register = if stated.scope == Scope::Everywhere { Place::HomeRegister } else { Place::Register };
-        let mut evaluator = Evaluator::new(self, unit, base, in_register);
-        let pieces = evaluator.evaluate(stated.expression)?;
+        let mut evaluator = Evaluator::new(self, unit, base);
+        let mut pieces = evaluator.evaluate(stated.expression)?;
+        if stated.scope == Scope::Everywhere && !evaluator.used_entry_value {
+            pieces.iter_mut().for_each(|piece| name_home(&mut piece.place));
+        }
         if pieces.iter().all(|piece| piece.place == Place::OptimizedOut) {
             return Ok(Location::OptimizedOut);
         }
         match stated.scope {
             Scope::Everywhere | Scope::Here => Ok(Location::Pieces(pieces)),
-            // What a register held at the entry is to be looked for there, whatever else is meant for later.
-            Scope::From(_) if evaluator.used_entry_value && pieces.len() == 1 => Ok(Location::Pieces(pieces)),
-            Scope::From(_) if evaluator.used_entry_value => Err("its parts are of different times".to_owned()),
-            Scope::From(from) => Ok(Location::Later { from, pieces }),
+            Scope::From(from) if !self.get(unit).is_by_gcc && pieces.iter().all(lies_behind_register) => {
+                Ok(Location::Later { from, pieces })
+            }
+            Scope::From(_) => Ok(Location::OptimizedOut),
         }
     }
+}
 
-    /// gcc tells what holds before the first assignment from what holds after it; of others, a constant need not be what was passed.
-    fn trusted(&self, unit: u32, location: Location) -> Location {
-        let pieces = match &location {
-            Location::Pieces(pieces) | Location::Later { pieces, .. } => &pieces[..],
-            _ => &[],
-        };
-        let has_constant = pieces.iter().any(|piece| matches!(piece.place, Place::Constant(_)));
-        match has_constant && !self.get(unit).is_by_gcc {
-            true => Location::Unsupported(MAY_BE_ASSIGNED.to_owned()),
-            false => location,
-        }
+/// A register for all of a function need not be one that the value comes in: the function may fill it.
+fn name_home(place: &mut Place) {
+    match *place {
+        Place::Register(register) => *place = Place::HomeRegister(register),
+        Place::RegisterOffset(register, offset) => *place = Place::HomeRegisterOffset(register, offset),
+        Place::Indirect { pointer: ref mut inner, .. } | Place::UpperPart { of: ref mut inner, .. } => name_home(inner),
+        _ => {}
     }
+}
+
+/// Whether later debug info still tells where a value was at the entry: in the memory that it lies in. A later register or constant
+/// may be what was assigned to it, and gcc names registers before they are filled.
+fn lies_behind_register(piece: &Piece) -> bool {
+    matches!(piece.place, Place::RegisterOffset(..) | Place::Indirect { .. })
 }
 
 /// What is added to the CFA by the rest of a frame base: rustc counts large frames from

@@ -157,8 +157,7 @@ impl<'a> DebugInfo<'a> {
     pub fn describe<'l>(&self, chosen: impl IntoIterator<Item = &'l Listed>, types: &mut TypeTable) -> Vec<Function> {
         let mut builder = TypeBuilder::new(&self.units, types);
         let chosen = chosen.into_iter();
-        let functions =
-            chosen.filter_map(|listed| describe::describe(&self.units, self.frames(), &mut builder, listed));
+        let functions = chosen.filter_map(|listed| describe::describe(self, &mut builder, listed));
         let functions = functions.collect();
         builder.finish();
         functions

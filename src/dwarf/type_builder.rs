@@ -188,6 +188,8 @@ impl<'t, 'a> TypeBuilder<'t, 'a> {
             members: children.iter().filter_map(|(_, child)| self.member(die.unit, child)).collect(),
             is_union: entry.tag == dw::DW_TAG_union_type,
             is_declaration: is_flag_set(entry, dw::DW_AT_declaration),
+            is_passed_by_reference: entry.attr_value(dw::DW_AT_calling_convention)
+                == Some(AttributeValue::CallingConvention(dw::DW_CC_pass_by_reference)),
             has_variants: children.iter().any(|(_, child)| child.tag == dw::DW_TAG_variant_part),
         }
     }

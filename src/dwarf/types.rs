@@ -80,6 +80,8 @@ pub struct Aggregate {
     pub is_declaration: bool,
     /// `true` where `DW_TAG_variant_part` decides which members there are: not described here yet.
     pub has_variants: bool,
+    /// `true` where debug info says that functions are given a pointer to it (`DW_CC_pass_by_reference`); gcc never says so.
+    pub is_passed_by_reference: bool,
 }
 
 /// One member of an aggregate.

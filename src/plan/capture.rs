@@ -13,7 +13,7 @@ use super::{
 };
 use crate::arch::Architecture;
 use crate::arch::code::Code;
-use crate::dwarf::function::{Function, Language, Location, Parameter, Piece};
+use crate::dwarf::function::{Function, Location, Parameter, Piece};
 use crate::dwarf::types::{Type, TypeId, TypeKind, TypeTable};
 
 /// How much is captured at the most.
@@ -68,10 +68,10 @@ pub fn compile(
     let (exits, unseen_exits) = site::exits(context.arch, code, &inspection, &entry, policy);
     let locator = Locator { arch: context.arch, entry: &inspection.entry, frame_base: function.frame_base, cfa_offset };
 
-    let mut compiler = Compiler { context, locator, language: function.language, steps: StepList::default() };
+    let mut compiler = Compiler { context, locator, steps: StepList::default() };
     let arguments = match function.from_symbol_table {
         true => compiler.guessed_arguments(),
-        false => compiler.arguments(&function.parameters),
+        false => compiler.arguments(function),
     };
     let returns = function.return_type.and_then(|ty| {
         let place = context.arch.return_place(ty, function.language, context.types)?;
@@ -108,19 +108,22 @@ pub fn readable(argument: &ArgumentPlan) -> Result<(), String> {
     })
 }
 
+/// clang gives the place of the reference for that of the value, if the reference lies on the stack.
+const ONLY_REFERENCE: &str = "it came as a reference on the stack, and the debug info does not follow that";
+
 struct Compiler<'a> {
     context: &'a Context<'a>,
     locator: Locator<'a>,
-    language: Language,
     steps: StepList,
 }
 
 impl Compiler<'_> {
-    fn arguments(&mut self, parameters: &[Parameter]) -> Vec<ArgumentPlan> {
+    fn arguments(&mut self, function: &Function) -> Vec<ArgumentPlan> {
+        let parameters = &function.parameters;
         let shapes: Vec<_> = parameters.iter().map(|parameter| self.shape_of(parameter.ty)).collect();
-        let located = parameters.iter().zip(&shapes).map(|(parameter, shape)| self.spans(&parameter.location, shape));
+        let located = parameters.iter().zip(&shapes).map(|(parameter, shape)| self.spans(parameter, shape));
         let mut located: Vec<_> = located.collect();
-        contradiction::withdraw(&mut located, self.context.arch, self.language);
+        contradiction::withdraw(&mut located, function, self.context.types, self.context.arch);
         let mut arguments = Vec::new();
         for ((parameter, shape), spans) in parameters.iter().zip(&shapes).zip(located) {
             arguments.push(self.argument(parameter, shape, spans));
@@ -172,7 +175,18 @@ impl Compiler<'_> {
     }
 
     /// Where all of a value is; nothing for a value without bytes.
-    fn spans(&self, location: &Location, shape: &Shape) -> Vec<Span> {
+    fn spans(&self, parameter: &Parameter, shape: &Shape) -> Vec<Span> {
+        let spans = self.located(&parameter.location, shape);
+        let is_on_stack = |span: &Span| matches!(span.spot, Spot::Memory { register, .. } if register == self.context.arch.stack_pointer());
+        let ty = self.context.types.resolve(parameter.ty);
+        let by_reference = matches!(&ty.kind, TypeKind::Aggregate(aggregate) if aggregate.is_passed_by_reference);
+        if by_reference && spans.iter().any(is_on_stack) {
+            return vec![Span { size: shape.bytes.len() as u32, spot: Spot::Unavailable(ONLY_REFERENCE.into()) }];
+        }
+        spans
+    }
+
+    fn located(&self, location: &Location, shape: &Shape) -> Vec<Span> {
         let whole = shape.bytes.len() as u32;
         if whole == 0 {
             return Vec::new();

@@ -2,30 +2,48 @@
 //!
 //! clang describes a parameter by what is assigned to it before the function's first instruction: after `a = b`, both are in the
 //! register of `b` at the entry, and after swapping them, each is in the other's. Calling conventions hand out registers in one
-//! order, and each of them once. Where debug info breaks that rule, nobody can tell which of its statements are true.
+//! order, each of them once, and then the stack. Where debug info breaks that rule, nobody can tell which of its statements are
+//! true. The rule is a witness here, never a source: nothing is read from a place that debug info does not name.
 
 use std::collections::BTreeSet;
 
 use super::locate::{Span, Spot};
 use crate::arch::Architecture;
 use crate::arch::symbolic::WORD_BYTES;
-use crate::dwarf::function::Language;
+use crate::dwarf::function::{Function, Language};
+use crate::dwarf::types::{Type, TypeKind, TypeTable};
 
-const REASON: &str = "the debug info contradicts itself about which registers the arguments came in";
+const REASON: &str = "the debug info contradicts itself about where the arguments came in";
 
 /// Takes back what was found of a function's arguments, if it cannot all be true.
-pub fn withdraw(arguments: &mut [Vec<Span>], arch: &dyn Architecture, language: Language) {
-    let claims: Vec<_> = arguments.iter().map(|spans| claims_of(spans, arch)).collect();
+pub fn withdraw(found: &mut [Vec<Span>], function: &Function, types: &TypeTable, arch: &dyn Architecture) {
+    let arguments: Vec<_> = function
+        .parameters
+        .iter()
+        .zip(&*found)
+        .map(|(parameter, spans)| Argument {
+            claims: claims_of(spans, arch),
+            need: Need::of(types.resolve(parameter.ty), function.language),
+        })
+        .collect();
     // Go and others have conventions of their own.
-    let has_known_order = matches!(language, Language::C | Language::Cpp | Language::Rust);
-    if are_disjoint(&claims) && (!has_known_order || are_in_order(&claims, arch)) {
+    let has_known_order = matches!(function.language, Language::C | Language::Cpp | Language::Rust);
+    let hidden = hidden_arguments(function, types);
+    let fits = |order: &&[u16]| fits(&arguments, order, *order == arch.argument_registers(), hidden);
+    let are_in_their_bytes = found.iter().all(|spans| are_in_their_bytes(spans, function.language));
+    if are_in_their_bytes && are_disjoint(&arguments) && (!has_known_order || arch.argument_orders().iter().any(fits)) {
         return;
     }
-    for span in arguments.iter_mut().flatten() {
+    for span in found.iter_mut().flatten() {
         if matches!(span.spot, Spot::Register { .. } | Spot::Memory { .. }) {
             span.spot = Spot::Unavailable(REASON.into());
         }
     }
+}
+
+struct Argument {
+    claims: Vec<Claim>,
+    need: Need,
 }
 
 /// What came in here can be one argument only.
@@ -37,8 +55,53 @@ enum Claim {
     Stack(i64),
 }
 
+/// What a calling convention gives to an argument of some type.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Need {
+    /// One integer register, or the stack when there is no more.
+    Word,
+    /// So many integer registers at the most. It may lie on the stack while there are some.
+    UpTo(usize),
+}
+
+impl Need {
+    fn of(ty: &Type, language: Language) -> Self {
+        match (&ty.kind, ty.size) {
+            (_, Some(0)) | (TypeKind::Float, _) => Self::UpTo(0),
+            (
+                TypeKind::Integer { .. }
+                | TypeKind::Bool
+                | TypeKind::Character { .. }
+                | TypeKind::Enumeration { .. }
+                | TypeKind::Pointer { .. },
+                Some(1..=8),
+            ) => Self::Word,
+            // psABI section 3.2.3: up to two words come in registers, and C++ passes references to larger or unusual ones. Rust
+            // has a register for each of two members, however small.
+            (_, Some(1..=8)) if language != Language::Rust => Self::UpTo(1),
+            _ => Self::UpTo(2),
+        }
+    }
+
+    fn registers(self) -> usize {
+        match self {
+            Self::Word => 1,
+            Self::UpTo(registers) => registers,
+        }
+    }
+}
+
+/// Registers for what the source does not list: where to put a large result, and the table of a base class's constructor.
+fn hidden_arguments(function: &Function, types: &TypeTable) -> usize {
+    let result = function.return_type.map(|ty| Need::of(types.resolve(ty), function.language));
+    let may_be_in_memory = matches!(result, Some(Need::UpTo(1..)));
+    let is_method = function.parameters.first().is_some_and(|first| first.artificial);
+    usize::from(may_be_in_memory) + usize::from(is_method)
+}
+
 fn claims_of(spans: &[Span], arch: &dyn Architecture) -> Vec<Claim> {
     let mut claims = Vec::new();
+    let mut pointers = BTreeSet::new();
     for Span { size, spot } in spans {
         match *spot {
             Spot::Register { register, skip } => {
@@ -47,39 +110,75 @@ fn claims_of(spans: &[Span], arch: &dyn Architecture) -> Vec<Claim> {
             Spot::Memory { register, offset } if register == arch.stack_pointer() => {
                 claims.extend((0..*size).map(|byte| Claim::Stack(offset.saturating_add(byte.into()))));
             }
-            Spot::Memory { register, .. } => {
+            Spot::Memory { register, .. } if pointers.insert(register) => {
                 claims.extend((0..WORD_BYTES as u32).map(|byte| Claim::Register(register, byte)));
             }
-            Spot::Constant(_) | Spot::OptimizedOut | Spot::Unavailable(_) => {}
+            Spot::Memory { .. } | Spot::Constant(_) | Spot::OptimizedOut | Spot::Unavailable(_) => {}
         }
     }
     claims
 }
 
-fn are_disjoint(claims: &[Vec<Claim>]) -> bool {
+fn are_disjoint(arguments: &[Argument]) -> bool {
     let mut taken = BTreeSet::new();
-    claims.iter().all(|of_argument| {
-        let own: BTreeSet<_> = of_argument.iter().copied().collect();
-        let is_free = taken.is_disjoint(&own);
-        taken.extend(own);
-        is_free
+    arguments.iter().flat_map(|argument| &argument.claims).all(|claim| taken.insert(*claim))
+}
+
+/// Whether the bytes of values are where they must be in registers: those of C have the memory's order (psABI section 3.2.3); Rust may
+/// begin a new register with each member.
+fn are_in_their_bytes(spans: &[Span], language: Language) -> bool {
+    let mut at = 0;
+    spans.iter().all(|Span { size, spot }| {
+        let byte = at % WORD_BYTES as u32;
+        at += size;
+        match *spot {
+            Spot::Register { skip, .. } => skip == byte || (skip == 0 && language == Language::Rust),
+            _ => true,
+        }
     })
 }
 
-/// Whether one of the orders fits. One that is not the usual must fit from the first argument and the first register on.
-fn are_in_order(claims: &[Vec<Claim>], arch: &dyn Architecture) -> bool {
-    let registers = |claims: &[Claim]| -> Vec<u16> {
-        let registers = claims.iter().filter_map(|claim| match claim {
-            Claim::Register(register, _) => Some(*register),
-            Claim::Stack(_) => None,
-        });
-        registers.collect()
+/// Whether a convention with this order of registers may have placed the arguments so. One that is not the usual must fit from
+/// the first argument and the first register on, if any of them is known; it may give registers to floats, too.
+fn fits(arguments: &[Argument], order: &[u16], is_usual: bool, hidden: usize) -> bool {
+    let place = |claim: &Claim| match claim {
+        Claim::Register(register, _) => order.iter().position(|of_order| of_order == register),
+        Claim::Stack(_) => None,
     };
-    let first = claims.first().and_then(|claims| registers(claims).first().copied());
-    let all: Vec<u16> = claims.iter().flat_map(|claims| registers(claims)).collect();
-    arch.argument_orders().iter().any(|order| {
-        let is_usual = *order == arch.argument_registers();
-        let places = all.iter().filter_map(|register| order.iter().position(|of_order| of_order == register));
-        (is_usual || first == order.first().copied()) && places.is_sorted()
-    })
+    let first = arguments.first().and_then(|argument| argument.claims.iter().find_map(place));
+    let has_registers =
+        arguments.iter().flat_map(|argument| &argument.claims).any(|claim| matches!(claim, Claim::Register(..)));
+    if !is_usual && has_registers && first != Some(0) {
+        return false;
+    }
+    // How many registers may be taken, which one at least is taken, and what lies on the stack.
+    let (mut most, mut last, mut top) = (hidden, 0, i64::MIN);
+    for Argument { claims, need } in arguments {
+        let mut places = claims.iter().filter_map(place).collect::<Vec<_>>();
+        places.dedup();
+        // Two words of one argument come in neighbours.
+        if places.windows(2).any(|pair| pair[1] != pair[0] + 1) {
+            return false;
+        }
+        for claim in claims {
+            match (place(claim), claim) {
+                (Some(place), _) if place < last || place >= most + need.registers().max(1) => return false,
+                (Some(place), _) => last = place,
+                (None, Claim::Stack(offset)) if *offset < top => return false,
+                (None, Claim::Stack(offset)) => {
+                    top = *offset;
+                    if *need == Need::Word {
+                        if most < order.len() {
+                            return false;
+                        }
+                        // All registers are taken.
+                        last = order.len();
+                    }
+                }
+                (None, Claim::Register(..)) => {}
+            }
+        }
+        most += if is_usual { need.registers() } else { 2 };
+    }
+    true
 }

@@ -10,9 +10,13 @@ use crate::arch::Architecture;
 use crate::arch::symbolic::{Address, Base, Byte, EntryBlock, Origin, Value, WORD_BYTES};
 use crate::dwarf::function::{FrameBase, Place};
 
+/// Optimizers describe a parameter by the constant that is assigned to it, as if that had been passed.
+const ONLY_CONSTANT: &str = "the debug info gives a constant, and the caller need not have passed that";
 const UNKNOWN_FRAME: &str = "its frame could not be followed";
 const SLOT_NOT_FILLED: &str = "its stack slot is not yet filled at the entry";
 const LOCATED_LATER: &str = "the debug info says only later where it is";
+const TOO_FEW_REGISTERS: &str = "in more registers than the debug info names";
+const REGISTER_SET: &str = "whether its register is filled at the entry or behind it cannot be told";
 const REGISTER_NOT_FILLED: &str = "its register is not yet filled at the entry";
 
 /// Bytes that can be read in one go.
@@ -86,13 +90,15 @@ impl Locator<'_> {
             Place::Register(register) => self.in_register(*register, part),
             Place::HomeRegister(register) => self.in_home_register(*register, part),
             Place::RegisterOffset(register, offset) => self.at_register(*register, *offset, part),
+            Place::HomeRegisterOffset(register, offset) => self.at_home_register(*register, *offset, part),
             Place::CfaOffset(_) | Place::FrameOffset(_) => self.in_slot(self.slot(place), part),
             Place::Indirect { pointer, offset } if !matches!(**pointer, Place::Indirect { .. }) => {
                 self.behind(&self.locate(pointer, POINTER), *offset, part)
             }
             Place::Indirect { .. } => unavailable(part, "behind more than one pointer"),
+            Place::UpperPart { of, skip } => self.in_upper_part(of, *skip, part),
             Place::Address(_) => unavailable(part, "at a fixed address"),
-            Place::Constant(bytes) => constant(bytes, part),
+            Place::Constant(_) => unavailable(part, ONLY_CONSTANT),
             Place::OptimizedOut => vec![Span { size: part.size(), spot: Spot::OptimizedOut }],
         }
     }
@@ -134,26 +140,65 @@ impl Locator<'_> {
     }
 
     /// A register that debug info names for the entry. Arguments arrive in some registers only; for the others, debug info means
-    /// the time behind the prologue: gcc says of `register int n` that it is in rax, for all of the function.
+    /// the time behind the prologue.
     fn in_register(&self, register: u16, part: Part<'_>) -> Vec<Span> {
-        let Some(name) = self.arch.register_name(register) else {
-            return unavailable(part, &format!("in register {register}, which is not known"));
-        };
-        if self.arch.register_word(register).is_none() {
-            return unavailable(part, &format!("in register {name}"));
+        match self.unreadable(register) {
+            Some(reason) => unavailable(part, &reason),
+            None if self.is_for_arguments(register) => {
+                self.bytes_of(Value::at_entry(register), part, TOO_FEW_REGISTERS)
+            }
+            None => self.in_home_register(register, part),
         }
-        let is_filled_later = self.entry.first_value(register).is_some() || self.arch.is_callee_saved(register);
-        if is_filled_later && !self.arch.argument_registers().contains(&register) {
-            return self.in_home_register(register, part);
-        }
-        self.bytes_of(Value::at_entry(register), part, "in more registers than the debug info names")
     }
 
+    /// A register that may be filled by the function itself. What fills it need not be the first instruction that sets it, so there
+    /// may be no other; registers to save for the caller are not used for anything else in between.
     fn in_home_register(&self, register: u16, part: Part<'_>) -> Vec<Span> {
-        match self.entry.first_value(register) {
+        if let Some(reason) = self.unreadable(register) {
+            return unavailable(part, &reason);
+        }
+        let is_for_arguments = self.is_for_arguments(register);
+        let value = match self.entry.times_set(register) {
+            _ if is_for_arguments && self.entry.keeps(register, part.bytes.len()) => Some(Value::at_entry(register)),
+            _ if self.arch.is_callee_saved(register) => self.entry.only_value(register),
+            1 if !is_for_arguments => self.entry.only_value(register),
+            _ => None,
+        };
+        match value {
             Some(value) => self.bytes_of(value, part, REGISTER_NOT_FILLED),
-            None if self.arch.is_callee_saved(register) => unavailable(part, REGISTER_NOT_FILLED),
-            None => self.in_register(register, part),
+            None => unavailable(part, REGISTER_SET),
+        }
+    }
+
+    /// The bytes of a register behind the lowest ones.
+    fn in_upper_part(&self, of: &Place, skip: u32, part: Part<'_>) -> Vec<Span> {
+        if !matches!(of, Place::Register(_) | Place::HomeRegister(_)) {
+            return unavailable(part, "in a part of something that is no register");
+        }
+        let bytes: Vec<_> = std::iter::repeat_n(&Meaning::Value, skip as usize).chain(part.bytes).copied().collect();
+        let mut rest = skip;
+        let spans = self.locate(of, Part { bytes: &bytes }).into_iter().filter_map(|Span { size, spot }| {
+            let dropped = rest.min(size);
+            rest -= dropped;
+            let spot = match spot {
+                Spot::Register { register, skip } => Spot::Register { register, skip: skip + dropped },
+                spot => spot,
+            };
+            (size > dropped).then_some(Span { size: size - dropped, spot })
+        });
+        spans.collect()
+    }
+
+    fn is_for_arguments(&self, register: u16) -> bool {
+        self.arch.argument_registers().contains(&register)
+    }
+
+    /// Why a register cannot be read, if it cannot.
+    fn unreadable(&self, register: u16) -> Option<String> {
+        match (self.arch.register_name(register), self.arch.register_word(register)) {
+            (Some(_), Some(_)) => None,
+            (Some(name), None) => Some(format!("in register {name}")),
+            (None, _) => Some(format!("in register {register}, which is not known")),
         }
     }
 
@@ -163,14 +208,26 @@ impl Locator<'_> {
     }
 
     fn at_register(&self, register: u16, offset: i64, part: Part<'_>) -> Vec<Span> {
-        if register == self.arch.stack_pointer() {
-            // Compilers count from where it is behind the prologue, even where they say that they mean the entry.
-            return self.in_slot(self.entry.stack_pointer.map(|address| address.plus(offset)), part);
+        if self.is_for_arguments(register) {
+            return self.at_address_in(register, offset, part);
         }
-        if self.arch.is_callee_saved(register) {
-            return self.in_slot(self.entry.frame_pointer(register).map(|address| address.plus(offset)), part);
+        self.in_slot(self.frame_register(register).map(|address| address.plus(offset)), part)
+    }
+
+    fn at_home_register(&self, register: u16, offset: i64, part: Part<'_>) -> Vec<Span> {
+        match self.frame_register(register) {
+            Some(address) => self.in_slot(Some(address.plus(offset)), part),
+            None => self.behind(&self.in_home_register(register, POINTER), offset, part),
         }
-        self.at_address_in(register, offset, part)
+    }
+
+    /// What a register is once the frame is set up, if it then points into the frame. Compilers count from there, even where they
+    /// say that they mean the entry.
+    fn frame_register(&self, register: u16) -> Option<Address> {
+        match register == self.arch.stack_pointer() {
+            true => self.entry.stack_pointer,
+            false => self.entry.frame_pointer(register),
+        }
     }
 
     /// What a pointer in a register leads to.
@@ -185,8 +242,7 @@ impl Locator<'_> {
     fn frame_base(&self) -> Option<Address> {
         match self.frame_base? {
             FrameBase::Cfa(distance) => Some(Address::cfa(distance)),
-            FrameBase::Register(register) if register == self.arch.stack_pointer() => self.entry.stack_pointer,
-            FrameBase::Register(register) => self.entry.frame_pointer(register),
+            FrameBase::Register(register) => self.frame_register(register),
         }
     }
 
@@ -228,6 +284,7 @@ impl Locator<'_> {
     fn may_be_shadow_space(&self, address: Address, part: Part<'_>) -> bool {
         (0..part.bytes.len()).any(|byte| match self.entry.first_stored(address.plus(byte as i64)) {
             Some(Byte { origin: Origin::Register { register, .. }, .. }) => !self.entry.has_stored_in_frame(register),
+            Some(Byte { origin: Origin::Vector(_), .. }) => true,
             _ => false,
         })
     }
@@ -245,6 +302,10 @@ impl Locator<'_> {
             let known = byte.filter(|byte| !byte.low_bit_only || meaning == Meaning::OneBit);
             let spot = match known.map(|byte| byte.origin) {
                 _ if meaning == Meaning::Padding => None,
+                // What a function saves for its caller is no argument, even where debug info names it too early or too late.
+                Some(Origin::Register { register, .. }) if self.arch.is_callee_saved(register) => {
+                    Some(Spot::Unavailable(missing.into()))
+                }
                 Some(Origin::Register { register, byte }) => Some(Spot::Register { register, skip: byte.into() }),
                 Some(Origin::Memory(offset)) => Some(self.argument_at(offset)),
                 Some(Origin::Vector(register)) => Some(Spot::Unavailable(format!(
@@ -289,11 +350,4 @@ fn append(spans: &mut Vec<Span>, spot: Option<Spot>) {
 
 fn unavailable(part: Part<'_>, reason: &str) -> Vec<Span> {
     vec![Span { size: part.size(), spot: Spot::Unavailable(reason.into()) }]
-}
-
-fn constant(bytes: &[u8], part: Part<'_>) -> Vec<Span> {
-    match bytes.get(..part.bytes.len()) {
-        Some(bytes) => vec![Span { size: part.size(), spot: Spot::Constant(bytes.to_vec()) }],
-        None => unavailable(part, "the debug info gives fewer bytes than its type has"),
-    }
 }

@@ -57,7 +57,12 @@ impl Fixture {
 
     /// Built by this compiler, with flags behind the ones for debugging.
     pub fn with<const N: usize>(self, compiler: Compiler, flags: [&str; N]) -> Self {
-        Self { compiler, flags: flags.map(str::to_owned).to_vec(), ..self }
+        self.with_flags(compiler, &flags)
+    }
+
+    /// The same with any number of flags.
+    pub fn with_flags(self, compiler: Compiler, flags: &[&str]) -> Self {
+        Self { compiler, flags: flags.iter().map(|&flag| flag.to_owned()).collect(), ..self }
     }
 
     /// As a shared library: `libNAME.so`.

@@ -1,6 +1,6 @@
 //! Decoding, DWARF numbers of decoded registers, and which instructions the kernel agrees to probe.
 
-use iced_x86::{Decoder, DecoderOptions, Register};
+use iced_x86::{Decoder, DecoderOptions, OpAccess, Register};
 
 use super::{FIRST_HIGH_VECTOR, FIRST_VECTOR};
 use crate::address::Svma;
@@ -45,6 +45,11 @@ pub fn general(register: Register) -> Option<u16> {
 /// Which byte of the full register the named part begins with.
 pub fn first_byte(register: Register) -> usize {
     usize::from(matches!(register, Register::AH | Register::BH | Register::CH | Register::DH))
+}
+
+/// Whether an access may change what is there.
+pub fn is_write(access: OpAccess) -> bool {
+    matches!(access, OpAccess::Write | OpAccess::CondWrite | OpAccess::ReadWrite | OpAccess::ReadCondWrite)
 }
 
 /// The DWARF number of a vector register.

@@ -1,10 +1,10 @@
 //! Reads all code of a function once: where it is left, and where its branches lead.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
-use iced_x86::{FlowControl, Instruction, Mnemonic, OpKind, Register};
+use iced_x86::{FlowControl, Instruction, InstructionInfoFactory, Mnemonic, OpKind, Register};
 
-use super::decode::{bytes_at, decoder, general, is_probeable};
+use super::decode::{bytes_at, decoder, general, is_probeable, is_write};
 use super::{RBP, RSP};
 use crate::address::Svma;
 use crate::arch::code::Code;
@@ -21,11 +21,14 @@ pub struct Flow {
     pub branch_targets: BTreeSet<u64>,
     /// Bytes of frame that the epilogues release, return address not counted; without those that restore a frame pointer's value.
     pub released_bytes: BTreeSet<i64>,
+    /// How many instructions set each general register, by DWARF number.
+    pub times_set: BTreeMap<u16, usize>,
 }
 
 /// Reads the code of a function, from the first byte of each range to the last.
 pub fn scan(code: &Code<'_>) -> Flow {
     let mut scan = Scan { code, flow: Flow::default(), block: Block::default(), starts: Vec::new() };
+    let mut info = InstructionInfoFactory::new();
     for range in code.ranges() {
         let mut decoder = decoder(range);
         let mut instruction = Instruction::default();
@@ -37,6 +40,11 @@ pub fn scan(code: &Code<'_>) -> Flow {
                 return scan.flow;
             }
             scan.starts.push(instruction.ip());
+            let used = info.info(&instruction).used_registers();
+            let set = used.iter().filter(|used| is_write(used.access())).filter_map(|used| general(used.register()));
+            for register in BTreeSet::from_iter(set) {
+                *scan.flow.times_set.entry(register).or_default() += 1;
+            }
             scan.read(&instruction);
         }
     }

@@ -2,10 +2,10 @@
 
 use std::collections::BTreeMap;
 
-use iced_x86::{Instruction, InstructionInfoFactory, Mnemonic, OpAccess, OpKind, Register};
+use iced_x86::{Instruction, InstructionInfoFactory, Mnemonic, OpKind, Register};
 
 use super::RSP;
-use super::decode::{first_byte, general, vector};
+use super::decode::{first_byte, general, is_write, vector};
 use crate::address::Svma;
 use crate::arch::symbolic::{Address, Base, Byte, Change, Frame, Origin, Value, WORD_BYTES};
 
@@ -298,10 +298,6 @@ impl Machine {
 /// Whether the memory operand is a variable outside the stack, its address written in the instruction.
 fn is_static(instruction: &Instruction) -> bool {
     matches!(instruction.memory_base(), Register::RIP | Register::None) && instruction.memory_index() == Register::None
-}
-
-fn is_write(access: OpAccess) -> bool {
-    matches!(access, OpAccess::Write | OpAccess::CondWrite | OpAccess::ReadWrite | OpAccess::ReadCondWrite)
 }
 
 /// The operands of `op $immediate, %register`.

@@ -13,8 +13,8 @@ use crate::arch::symbolic::{Address, EntryBlock, Value};
 
 /// Instructions to walk at the most. A prologue that stores 14 arguments has fewer than 40.
 const MAX_INSTRUCTIONS: usize = 96;
-/// `endbr64` and its length.
-const MARKER: [u8; 4] = [0xf3, 0x0f, 0x1e, 0xfa];
+/// `endbr64`
+const MARKER: [u8; 4] = crate::binary::Machine::X86_64.entry_marker();
 
 /// What the entry block of this function proves.
 pub fn run(code: &Code<'_>, cfa_offset: i64, flow: &Flow) -> Result<EntryBlock, InspectError> {
@@ -59,7 +59,14 @@ pub fn run(code: &Code<'_>, cfa_offset: i64, flow: &Flow) -> Result<EntryBlock, 
     }
     let stack_pointer = setup.stack_pointer.filter(|address| agrees_with_epilogues(*address, flow));
     let executed = range.address..end;
-    Ok(EntryBlock { marker_bytes, stack_pointer, frame: machine.frame, history: machine.history, executed })
+    Ok(EntryBlock {
+        marker_bytes,
+        stack_pointer,
+        frame: machine.frame,
+        times_set: flow.times_set.clone(),
+        history: machine.history,
+        executed,
+    })
 }
 
 /// The epilogues are a second witness of the frame's size: one must undo what the prologue did. Those that restore the stack

@@ -134,13 +134,13 @@ fn a_rust_str_in_registers_is_two_pieces() {
 fn booleans_of_optimized_code_are_one_byte_of_their_register() {
     let source = "__attribute__((noinline)) int pick(int n, _Bool b) { return b ? n : 2; }
         int main(int argc, char **argv) { return pick(argc, argv[0][0] == 'x') + pick(argc + 1, argc > 7); }";
-    let byte = |register| Location::Pieces(vec![Piece { size: Some(1), place: Place::Register(register) }]);
+    let byte = |place| Location::Pieces(vec![Piece { size: Some(1), place }]);
     for version in ["-gdwarf-4", "-gdwarf-5"] {
         let described = Described::new("clang", &["-O2", version], source);
-        assert_eq!(described.parameter("pick", "b").location, byte(ARGUMENTS[1]), "{version}");
+        assert_eq!(described.parameter("pick", "b").location, byte(Place::HomeRegister(ARGUMENTS[1])), "{version}");
     }
     let described = Described::new("rustc", &["-g", "-C", "opt-level=2"], RUST);
-    assert_eq!(described.parameter("program::mixed", "flag").location, byte(ARGUMENTS[2]));
+    assert_eq!(described.parameter("program::mixed", "flag").location, byte(Place::Register(ARGUMENTS[2])));
 }
 
 /// Guards against types that are moved into units of their own (`-fdebug-types-section`) and not found there.

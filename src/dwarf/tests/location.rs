@@ -48,15 +48,15 @@ fn places_and_values_are_told_apart() {
     );
     let expected = [
         whole(Place::HomeRegister(5)),
-        whole(Place::RegisterOffset(5, 16)),
-        whole(Place::Register(5)),
+        whole(Place::HomeRegisterOffset(5, 16)),
+        whole(Place::HomeRegister(5)),
         whole(Place::CfaOffset(-20)),
         whole(Place::CfaOffset(8)),
         whole(Place::Address(Svma(0x4000))),
         whole(Place::Constant(vec![7, 0, 0, 0, 0, 0, 0, 0])),
         whole(Place::Constant(vec![0xaa, 0xbb])),
         whole(Place::Register(4)),
-        whole(Place::RegisterOffset(5, 16)),
+        whole(Place::HomeRegisterOffset(5, 16)),
         Location::OptimizedOut,
     ];
     assert_eq!(found, expected);
@@ -140,7 +140,7 @@ fn what_lies_behind_a_pointer_is_told_apart_from_the_pointer() {
     let behind = |pointer, offset| whole(Place::Indirect { pointer: Box::new(pointer), offset });
     let expected = [
         behind(Place::FrameOffset(8), 0),
-        behind(Place::RegisterOffset(5, 8), 16),
+        behind(Place::HomeRegisterOffset(5, 8), 16),
         Location::Pieces(vec![Piece { size: Some(8), place: Place::FrameOffset(8) }]),
     ];
     assert_eq!(found, expected);
