@@ -118,6 +118,7 @@ fn check_floats(report: &Report) {
 fn check_mixed(report: &Report) {
     let call = report.crashed_thread().calls_of("mixed").only();
     let exact = [
+        ("a", json!(109)),
         ("c", json!(-300)),
         ("e", json!(-70000)),
         ("g", json!(-5_000_000_000_i64)),
@@ -128,11 +129,6 @@ fn check_mixed(report: &Report) {
     ];
     for (name, value) in exact {
         assert_eq!(call.exact(name), value, "`{name}` of mixed");
-    }
-    // gcc -O2 says that `a` is in edi in all of a function that puts something else into edi: that proves nothing.
-    let a = call.arg("a");
-    if a["state"] != "unavailable" {
-        check_value(a, &json!(109), false, "`a` of mixed");
     }
     for (name, value) in [("b", 0.5), ("d", 1.5), ("f", 2.5), ("k", 3.5)] {
         check_float(call.arg(name), value, false);

@@ -27,6 +27,8 @@ const ENDS: &[(&str, &[&str], End)] = &[
     ("history.c", &["1", "7", "/dev/null"], End::Exit(2)),
     ("arguments.c", &[], End::Signal(SIGABRT)),
     ("strings.c", &[], End::Signal(SIGABRT)),
+    ("truth.c", &[], End::Signal(SIGABRT)),
+    ("truth.cpp", &[], End::Signal(SIGABRT)),
     ("processes.c", &["fork"], End::Exit(0)),
     ("processes.c", &["exec"], End::Exit(0)),
     ("processes.c", &["vfork"], End::Exit(0)),

@@ -67,38 +67,94 @@ fn call_of_line(line: &str) -> Call {
     Call { function: json["function"].as_str().expect("a function's name").to_owned(), arguments }
 }
 
-/// Programs of each kind.
-const SEEDS: u64 = 2;
-
-/// Guards against the worst of all: a value that was never passed, told as exact. Frames and calls differ with compiler and options.
-#[test]
-fn what_is_told_as_exact_is_what_was_passed() {
-    let mut all = Tally::default();
-    for (compiler, language, flags) in [
-        (Compiler::Gcc, "c", &["-O0"][..]),
-        (Compiler::Gcc, "c", &["-O2", "-gdwarf-4"]),
-        (Compiler::Gcc, "c", &["-O0", "-fomit-frame-pointer", "-fcf-protection"]),
-        (Compiler::Gcc, "cpp", &["-O2"]),
-        (Compiler::Clang, "c", &["-O0"]),
-        (Compiler::Clang, "c", &["-O2"]),
-        (Compiler::Clang, "cpp", &["-O1"]),
-    ] {
-        for seed in 0..SEEDS {
-            all.add(random_program(seed, language, compiler, flags));
-        }
-        all.add(printing_fixture(&format!("truth.{language}"), compiler, flags));
-    }
-    assert!(all.wrong.is_empty(), "{:#?}", all.wrong);
-    // Most of what was passed is told: a test that compares nothing would pass as well.
-    assert!(all.right > all.untold, "{} told, {} not", all.right, all.untold);
+/// What is asked of all values together: none that is exact and wrong, and at least so many in a hundred that are exact. What
+/// optimizers have dropped, and floats in registers, cannot be read.
+fn demand(tally: &Tally, percent: usize) {
+    let Tally { right, untold, wrong } = tally;
+    println!("{right} values are exact, {untold} are not told");
+    assert!(wrong.is_empty(), "exact and wrong:\n{}", wrong.join("\n"));
+    assert!(right * 100 >= (right + untold) * percent, "only {right} of {} values are exact", right + untold);
 }
 
-/// The same of rustc's programs.
-#[test]
-fn what_is_told_as_exact_is_what_rust_passed() {
+/// Options that change frames, calls, or how debug info tells of them; each is tried on programs of its own.
+const OPTIONS: [&str; 16] = [
+    "-O0 -gdwarf-4",
+    "-O0 -gdwarf-5 -fomit-frame-pointer",
+    "-O0 -fcf-protection -mcmodel=large",
+    "-O0 -fstack-protector-all -fstack-clash-protection",
+    "-O0 -mavx2 -mstackrealign -no-pie",
+    "-O0 -finstrument-functions",
+    "-O0 -fsanitize=address",
+    "-O1 -gdwarf-4",
+    "-O1 -gdwarf-5 -fstack-clash-protection",
+    "-O2 -gdwarf-4 -fcf-protection",
+    "-O2 -gdwarf-5",
+    "-O2 -fno-omit-frame-pointer -static",
+    "-O2 -mavx2 -mstackrealign",
+    "-O2 -fsanitize=undefined",
+    "-O3 -march=haswell",
+    "-Os",
+];
+/// The same for gcc alone.
+const OPTIONS_OF_GCC: [&str; 6] = [
+    "-O0 -pg",
+    "-O2 -pg -mfentry",
+    "-O2 -gno-variable-location-views",
+    "-O2 -gno-record-gcc-switches -fno-var-tracking-assignments",
+    "-O2 -fzero-call-used-regs=all",
+    "-Og -flto",
+];
+
+fn random_programs(language: &str, compiler: Compiler, options: &[&str], percent: usize) {
     let mut all = Tally::default();
-    for level in ["opt-level=0", "opt-level=2"] {
-        all.add(printing_fixture("truth.rs", Compiler::Gcc, &["-C", level]));
+    for (seed, options) in (0..).zip(options) {
+        let flags: Vec<_> = options.split(' ').chain(["-w"]).collect();
+        all.add(random_program(seed, language, compiler, &flags));
     }
-    assert!(all.wrong.is_empty(), "{:#?}", all.wrong);
+    demand(&all, percent);
+}
+
+/// Guards against values that look right and are not: see `src/plan/traps.rs` for those that were.
+#[test]
+fn random_c_by_gcc_is_told_truly() {
+    random_programs("c", Compiler::Gcc, &[&OPTIONS[..], &OPTIONS_OF_GCC].concat(), 70);
+}
+
+/// The same.
+#[test]
+fn random_c_by_clang_is_told_truly() {
+    random_programs("c", Compiler::Clang, &OPTIONS, 62);
+}
+
+/// The same.
+#[test]
+fn random_cpp_by_gpp_is_told_truly() {
+    random_programs("cpp", Compiler::Gcc, &[&OPTIONS[..], &OPTIONS_OF_GCC].concat(), 70);
+}
+
+/// The same.
+#[test]
+fn random_cpp_by_clangpp_is_told_truly() {
+    random_programs("cpp", Compiler::Clang, &OPTIONS, 62);
+}
+
+/// Guards against the same in what no random program has: other calling conventions, references that the source does not show,
+/// constructors, thunks, nested functions.
+#[test]
+fn unusual_parameters_are_told_truly() {
+    let mut all = Tally::default();
+    for compiler in [Compiler::Gcc, Compiler::Clang] {
+        for level in ["-O0", "-O1", "-O2"] {
+            all.add(printing_fixture("truth.c", compiler, &[level, "-w"]));
+            all.add(printing_fixture("truth.cpp", compiler, &[level, "-w"]));
+        }
+    }
+    demand(&all, 85);
+}
+
+/// The same for Rust, whose optimizer finds nearly every argument of such a program to be a constant.
+#[test]
+fn arguments_of_rust_are_told_truly() {
+    demand(&printing_fixture("truth.rs", Compiler::Gcc, &["-C", "opt-level=0"]), 85);
+    demand(&printing_fixture("truth.rs", Compiler::Gcc, &["-C", "opt-level=2"]), 40);
 }

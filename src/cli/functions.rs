@@ -173,7 +173,7 @@ mod tests {
         DIR/program.c:2: use(n: int) -> int
         DIR/program.c:3: scaled(unused: int, factor: int, n: int) -> int
             cannot read `unused`: optimized out
-            cannot read `factor`: the debug info gives a constant, and the caller need not have passed that
+            cannot read `factor`: the debug info says 0x3, which may have been assigned and not passed
         DIR/program.c:4: note(text: const char *, weight: double)
             cannot read `weight`: in register xmm0
         ");

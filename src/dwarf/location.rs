@@ -5,7 +5,7 @@ use gimli::{AttributeValue, Operation};
 use super::expression::Evaluator;
 use super::function::{FrameBase, Location, Piece, Place};
 use super::location_list::{Scope, Stated};
-use super::units::{Slice, Units, Value};
+use super::units::{Compiler, Slice, Units, Value};
 use crate::address::Svma;
 
 impl<'a> Units<'a> {
@@ -59,7 +59,10 @@ impl<'a> Units<'a> {
     fn evaluate(&self, unit: u32, base: Option<FrameBase>, stated: Stated<'a>) -> Result<Location, String> {
         let mut evaluator = Evaluator::new(self, unit, base);
         let mut pieces = evaluator.evaluate(stated.expression)?;
-        if stated.scope == Scope::Everywhere && !evaluator.used_entry_value {
+        // gcc writes a list with one entry so, if it has followed the value: which it does not if that needs two registers.
+        let compiler = self.get(unit).compiler;
+        let is_list = compiler == Compiler::GccOptimizing && pieces.len() == 1;
+        if stated.scope == Scope::Everywhere && !evaluator.used_entry_value && !is_list {
             pieces.iter_mut().for_each(|piece| name_home(&mut piece.place));
         }
         if pieces.iter().all(|piece| piece.place == Place::OptimizedOut) {
@@ -67,7 +70,7 @@ impl<'a> Units<'a> {
         }
         match stated.scope {
             Scope::Everywhere | Scope::Here => Ok(Location::Pieces(pieces)),
-            Scope::From(from) if !self.get(unit).is_by_gcc && pieces.iter().all(lies_behind_register) => {
+            Scope::From(from) if compiler == Compiler::Other && pieces.iter().all(lies_behind_register) => {
                 Ok(Location::Later { from, pieces })
             }
             Scope::From(_) => Ok(Location::OptimizedOut),

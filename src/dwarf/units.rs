@@ -31,8 +31,8 @@ pub struct DieRef {
 pub(super) struct Unit<'a> {
     pub(super) unit: gimli::Unit<Slice<'a>>,
     pub(super) language: Language,
-    /// gcc or one of its family compiled it (`DW_AT_producer`).
-    pub(super) is_by_gcc: bool,
+    /// What compiled it (`DW_AT_producer`).
+    pub(super) compiler: Compiler,
     /// Its entries are in another file (split DWARF).
     pub(super) is_split: bool,
     is_supplementary: bool,
@@ -204,9 +204,33 @@ impl<'a> Unit<'a> {
         let is_split =
             unit.dwo_id.is_some() || root.has_attr(dw::DW_AT_dwo_name) || root.has_attr(dw::DW_AT_GNU_dwo_name);
         let producer = root.attr_value(dw::DW_AT_producer).and_then(|producer| dwarf.attr_string(&unit, producer).ok());
-        let is_by_gcc = producer.is_some_and(|producer| producer.slice().starts_with(b"GNU "));
+        let compiler = Compiler::of(producer.map(|producer| producer.slice()).unwrap_or_default());
         let is_partial = root.tag == dw::DW_TAG_partial_unit;
-        Some(Self { unit, language, is_by_gcc, is_split, is_supplementary, is_partial })
+        Some(Self { unit, language, compiler, is_split, is_supplementary, is_partial })
+    }
+}
+
+/// Compilers whose location lists are made differently.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Compiler {
+    /// gcc's family, with optimization.
+    GccOptimizing,
+    /// gcc's family, without optimization, or told not to say (`-gno-record-gcc-switches`).
+    Gcc,
+    /// Any other: those of LLVM.
+    Other,
+}
+
+impl Compiler {
+    /// From a producer: `GNU C17 12.2.0 -mtune=generic -march=x86-64 -g -O2`.
+    fn of(producer: &[u8]) -> Self {
+        if !producer.starts_with(b"GNU ") {
+            return Self::Other;
+        }
+        match producer.split(|byte| *byte == b' ').rfind(|word| word.starts_with(b"-O")) {
+            None | Some(b"-O0") => Self::Gcc,
+            Some(_) => Self::GccOptimizing,
+        }
     }
 }
 

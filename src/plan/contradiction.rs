@@ -41,6 +41,9 @@ pub fn withdraw(found: &mut [Vec<Span>], function: &Function, types: &TypeTable,
     }
 }
 
+/// No convention has more registers.
+const MAX_HIDDEN: usize = 16;
+
 struct Argument {
     claims: Vec<Claim>,
     need: Need,
@@ -91,8 +94,12 @@ impl Need {
     }
 }
 
-/// Registers for what the source does not list: where to put a large result, and the table of a base class's constructor.
+/// Registers for what debug info does not list: where to put a large result, the table of a base class's constructor, and
+/// whatever rustc passes.
 fn hidden_arguments(function: &Function, types: &TypeTable) -> usize {
+    if function.language == Language::Rust {
+        return MAX_HIDDEN;
+    }
     let result = function.return_type.map(|ty| Need::of(types.resolve(ty), function.language));
     let may_be_in_memory = matches!(result, Some(Need::UpTo(1..)));
     let is_method = function.parameters.first().is_some_and(|first| first.artificial);

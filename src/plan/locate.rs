@@ -10,8 +10,6 @@ use crate::arch::Architecture;
 use crate::arch::symbolic::{Address, Base, Byte, EntryBlock, Origin, Value, WORD_BYTES};
 use crate::dwarf::function::{FrameBase, Place};
 
-/// Optimizers describe a parameter by the constant that is assigned to it, as if that had been passed.
-const ONLY_CONSTANT: &str = "the debug info gives a constant, and the caller need not have passed that";
 const UNKNOWN_FRAME: &str = "its frame could not be followed";
 const SLOT_NOT_FILLED: &str = "its stack slot is not yet filled at the entry";
 const LOCATED_LATER: &str = "the debug info says only later where it is";
@@ -98,7 +96,7 @@ impl Locator<'_> {
             Place::Indirect { .. } => unavailable(part, "behind more than one pointer"),
             Place::UpperPart { of, skip } => self.in_upper_part(of, *skip, part),
             Place::Address(_) => unavailable(part, "at a fixed address"),
-            Place::Constant(_) => unavailable(part, ONLY_CONSTANT),
+            Place::Constant(bytes) => unavailable(part, &only_constant(bytes, part)),
             Place::OptimizedOut => vec![Span { size: part.size(), spot: Spot::OptimizedOut }],
         }
     }
@@ -350,4 +348,13 @@ fn append(spans: &mut Vec<Span>, spot: Option<Spot>) {
 
 fn unavailable(part: Part<'_>, reason: &str) -> Vec<Span> {
     vec![Span { size: part.size(), spot: Spot::Unavailable(reason.into()) }]
+}
+
+/// Optimizers describe a parameter by the constant that is assigned to it, as if that had been passed.
+fn only_constant(bytes: &[u8], part: Part<'_>) -> String {
+    let known = bytes.iter().take(part.bytes.len()).rev().skip_while(|byte| **byte == 0);
+    let digits: String = known.map(|byte| format!("{byte:02x}")).collect();
+    let digits = digits.trim_start_matches('0');
+    let digits = if digits.is_empty() { "0" } else { digits };
+    format!("the debug info says 0x{digits}, which may have been assigned and not passed")
 }

@@ -18,6 +18,8 @@ pub mod site;
 pub mod steps;
 #[cfg(test)]
 mod tests;
+#[cfg(test)]
+mod traps;
 
 use std::path::PathBuf;
 

@@ -12,6 +12,10 @@ const FUNCTIONS: usize = 12;
 /// Parameters of one function at the most.
 const MAX_PARAMETERS: usize = 11;
 
+/// How a function may be declared: for the optimizer's eyes or not, for other files or not.
+const LINKAGES: [&str; 4] =
+    ["KEEP ", "KEEP static ", "__attribute__((noinline)) ", "static __attribute__((noinline)) "];
+
 /// A program and what it does.
 #[derive(Clone, Debug)]
 pub struct Program {
@@ -144,12 +148,7 @@ impl Writer {
     }
 
     fn linkage(&mut self) -> &'static str {
-        self.random.pick::<&str>(&[
-            "KEEP ",
-            "KEEP static ",
-            "__attribute__((noinline)) ",
-            "static __attribute__((noinline)) ",
-        ])
+        LINKAGES[self.random.below(LINKAGES.len())]
     }
 
     fn head(&mut self, name: &str, parameters: &[Type], is_variadic: bool, body: &str) -> String {

@@ -69,11 +69,10 @@ pub fn run(code: &Code<'_>, cfa_offset: i64, flow: &Flow) -> Result<EntryBlock, 
     })
 }
 
-/// The epilogues are a second witness of the frame's size: one must undo what the prologue did. Those that restore the stack
-/// pointer from the frame pointer say nothing.
+/// The epilogues are a second witness of the frame's size: they must undo what the prologue did. (A prologue that comes behind a
+/// first branch is not seen, but its epilogue is.) Those that restore the stack pointer from the frame pointer say nothing.
 fn agrees_with_epilogues(stack_pointer: Address, flow: &Flow) -> bool {
-    flow.released_bytes.is_empty()
-        || flow.released_bytes.iter().any(|&bytes| stack_pointer == Address::cfa(-8).plus(-bytes))
+    flow.error.is_none() && flow.released_bytes.iter().all(|&bytes| stack_pointer == Address::cfa(-8).plus(-bytes))
 }
 
 /// Whether the instruction saves a register for the caller, or makes room for one word (`push %rax`).
