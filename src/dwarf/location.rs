@@ -61,7 +61,8 @@ impl<'a> Units<'a> {
         let mut pieces = evaluator.evaluate(stated.expression)?;
         // gcc writes a list with one entry so, if it has followed the value: which it does not if that needs two registers.
         let compiler = self.get(unit).compiler;
-        let is_list = compiler == Compiler::GccOptimizing && pieces.len() == 1;
+        let is_list =
+            compiler == Compiler::GccOptimizing && matches!(pieces[..], [Piece { place: Place::Register(_), .. }]);
         if stated.scope == Scope::Everywhere && !evaluator.used_entry_value && !is_list {
             pieces.iter_mut().for_each(|piece| name_home(&mut piece.place));
         }
