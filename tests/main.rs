@@ -5,6 +5,7 @@
 mod support;
 
 mod arguments;
+mod backtraces;
 mod demo;
 mod doctor;
 mod errors;
@@ -12,6 +13,7 @@ mod fixtures;
 mod functions;
 mod history;
 mod languages;
+mod modules;
 mod no_debug_info;
 mod object;
 mod output;

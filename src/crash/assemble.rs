@@ -5,7 +5,8 @@ use lastwords_abi::{Counter, Fault};
 
 use super::text::Text;
 use super::{
-    Context, RawCall, RegisterNames, Snapshot, ThreadHistory, decode, explain, frames, returned, streams, unwind,
+    Context, RawCall, RegisterNames, Snapshot, ThreadHistory, decode, explain, frames, overwritten, returned, streams,
+    unwind,
 };
 use crate::address::Avma;
 use crate::dwarf::function::SourceLine;
@@ -109,7 +110,9 @@ impl Walk<'_, '_> {
         let stack = unwind::Stack { registers: &registers, memory: &self.snapshot.memory, end: None };
         let backtrace = unwind::unwind(stack, code);
         let placed = frames::place(&backtrace, code);
-        (frames::report(&placed, code, self.calls, self.plan), frames::why_ended(&backtrace))
+        let mut frames = frames::report(&placed, code, self.calls, self.plan);
+        overwritten::mark(&mut frames, &self.snapshot.memory, code);
+        (frames, frames::why_ended(&backtrace))
     }
 }
 
