@@ -86,6 +86,18 @@ fn a_plugin_that_was_replaced_is_not_taken_for_what_crashed() {
     assert!(reason.contains(module["build_id"].as_str().expect("a build id")), "{reason}");
 }
 
+/// Guards against looking for a file where only the process saw it.
+#[test]
+fn a_plugin_below_another_root_has_its_frames_named() {
+    let (_directory, paths) = plugins(&[&["-O1"]]);
+
+    let report = host().args([paths[0].as_str(), "root"]).run_until_death::<&str>([]);
+
+    let [inner, outer, _] = innermost(&report);
+    assert_eq!((&inner["module"], &inner["function"]), (&"/plugin-0.so".into(), &"plugin_inner".into()), "{inner:#}");
+    assert_eq!(outer["function"], "plugin_run");
+}
+
 /// Guards against a list without what nobody asked to watch, and without build ids.
 #[test]
 fn all_code_is_listed_with_its_build_id() {
