@@ -62,6 +62,14 @@ fn in_cpp_they_are_those_of_gdb() {
     assert_eq!(**own.last().unwrap(), format!("main:{line}"), "{ours:?}");
 }
 
+/// Guards against frames of Rust's own machinery in the place of the program's.
+#[test]
+fn in_rust_they_are_those_of_gdb() {
+    for flags in [["-Copt-level=0", "-Cpanic=abort"], ["-Copt-level=2", "-Cpanic=abort"]] {
+        compare(&Fixture::build("deaths.rs").with(Compiler::Gcc, flags), &["trait", "closure", "panic"]);
+    }
+}
+
 /// Guards against frames that are read from what has overwritten the return address.
 #[test]
 fn a_smashed_stack_ends_where_it_makes_no_sense() {

@@ -29,8 +29,10 @@ pub fn frames(fixture: &Fixture) -> Vec<String> {
 /// Frames from the innermost one with a line in a file of the program's up to `main`: what is around them depends on whether the debug
 /// info of the C library is installed.
 pub fn within_program(frames: Vec<String>) -> Vec<String> {
-    let is_main = |frame: &String| frame.split(':').next() == Some("main") || frame.starts_with("deaths::main:");
-    let last = frames.iter().position(is_main).unwrap_or_else(|| panic!("no `main` in {frames:#?}"));
+    let last = frames
+        .iter()
+        .rposition(|frame| frame.starts_with("main:"))
+        .unwrap_or_else(|| panic!("no `main` in {frames:#?}"));
     let first = frames.iter().position(|frame| frame.contains(':')).unwrap_or_default();
     frames[first..=last].iter().filter(|frame| frame.contains(':') || *frame == SIGNAL_FRAME).cloned().collect()
 }
@@ -49,7 +51,7 @@ fn frame(line: &str, source: &str) -> String {
     }
 }
 
-/// A name without what each side writes in its own way: generic arguments, `impl` blocks, parameters of lambdas.
+/// The last part of a name, without what each side writes in its own way: generic arguments, `impl` blocks, parameters of lambdas.
 pub fn without_decoration(name: &str) -> String {
     let mut depth = 0;
     let kept = name.chars().filter(|&character| {
@@ -58,5 +60,6 @@ pub fn without_decoration(name: &str) -> String {
         depth -= i32::from(matches!(character, '>' | '}' | ')'));
         is_kept
     });
-    kept.collect()
+    let kept: String = kept.collect();
+    kept.trim_end_matches("::").rsplit("::").next().unwrap_or_default().to_owned()
 }
