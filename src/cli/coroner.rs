@@ -56,6 +56,7 @@ impl<'a> Coroner<'a> {
         if let Some(path) = saved_at {
             page.push_str(&format!("\nReport: {}\n", path.display()));
         }
+        let page = page::fitted(&page, std::io::stderr());
         let _ = anstream::stderr().lock().write_all(page.as_bytes());
     }
 
@@ -142,7 +143,9 @@ impl<'a> Coroner<'a> {
             code: (!mapped.is_empty()).then_some(&code),
             symbolize: &symbolize,
         };
-        crash::assemble::assemble(&snapshot, &self.prepared.plan, context)
+        let mut report = crash::assemble::assemble(&snapshot, &self.prepared.plan, context);
+        crash::source::attach(&mut report.threads, self.run.owner());
+        report
     }
 
     /// The files that were mapped as code: if nobody told, the program's own.

@@ -17,6 +17,7 @@ pub mod returned;
 pub mod ring;
 mod scalar;
 mod signal;
+pub mod source;
 pub mod streams;
 mod text;
 pub mod unwind;

@@ -4,15 +4,23 @@ use owo_colors::OwoColorize;
 
 use super::call::place;
 use super::escape::plain;
-use super::style;
+use super::folded::folded;
+use super::{source, style};
 use crate::report::{FoundBy, Frame, FrameKind, Gap, Thread};
 
-/// The frames of a thread, a line each, and why there are no more.
-pub fn lines(thread: &Thread, directory: Option<&str>) -> Vec<String> {
+/// The frames of a thread, a line each, and why there are no more. Of those of libraries, a `verbose` page has all.
+pub fn lines(thread: &Thread, directory: Option<&str>, verbose: bool) -> Vec<String> {
     let indent = 1 + thread.frames.iter().filter_map(|frame| frame.n).max().unwrap_or(0).to_string().len();
+    let folded = if verbose { Vec::new() } else { folded(&thread.frames) };
     let mut lines = Vec::new();
     let mut repeated = 0;
-    for frame in &thread.frames {
+    for (index, frame) in thread.frames.iter().enumerate() {
+        if let Some(range) = folded.iter().find(|range| range.contains(&index)) {
+            if range.start == index {
+                lines.push(indented(indent, &format!("{} frames of libraries (-v shows them)", range.len())));
+            }
+            continue;
+        }
         if let Some(gap) = &frame.gap {
             lines.push(indented(indent, &gap_line(gap)));
         }
@@ -29,6 +37,8 @@ pub fn lines(thread: &Thread, directory: Option<&str>) -> Vec<String> {
         let number = frame.n.map_or_else(|| "#?".to_owned(), |n| format!("#{n}"));
         let text = text(frame, directory);
         lines.push(format!("{number:<indent$} {margin}{text}"));
+        let at = frame.source.as_ref().filter(|_| verbose).and_then(|lines| source::line_of(lines, frame.line));
+        lines.extend(at.map(|at| indented(indent, &format!("    {at}"))));
     }
     if let Some(end) = &thread.frames_end {
         lines.push(indented(indent, &format!("no more frames: {}", plain(end))));
@@ -123,7 +133,7 @@ mod tests {
         ];
         let thread = Thread { frames, frames_end: Some("the return address is 0x41".into()), ..Thread::default() };
 
-        let page = lines(&thread, Some("/home/me")).join("\n");
+        let page = lines(&thread, Some("/home/me"), false).join("\n");
 
         insta::assert_snapshot!(anstream::adapter::strip_str(&page).to_string(), @r"
         #0 ? (0x401000, no module was mapped there)

@@ -29,6 +29,12 @@ pub struct Frame {
     pub module: Option<String>,
     /// `address` as `module` itself has it, before it was loaded.
     pub offset: Option<Address>,
+    /// Whether it is code that somebody wrote for this program, as far as its source and its module tell, and not a library's.
+    #[serde(default)]
+    pub own: bool,
+    /// The source around `line`, for the program's own frames of the crashed thread, where the file was there and could be read.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub source: Option<Source>,
     /// How the frame was found.
     #[serde(default)]
     pub found_by: FoundBy,
@@ -45,6 +51,18 @@ pub struct Frame {
     /// Why nothing is known of its code.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub reason: Option<String>,
+}
+
+/// Lines of a source file.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct Source {
+    /// Number of the first of `lines`, from 1.
+    pub first: u32,
+    /// The lines, without their ends.
+    pub lines: Vec<String>,
+    /// The file was changed after the program was built: these may be other lines than those of the program.
+    #[serde(default)]
+    pub changed: bool,
 }
 
 /// A kind of frame.
