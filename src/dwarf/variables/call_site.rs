@@ -87,7 +87,7 @@ impl<'a> Context<'_, 'a> {
         let context = Context {
             info: caller.info,
             address: Svma(caller.return_address.0.wrapping_sub(1)),
-            frame: caller.state,
+            frame: &*caller.state,
             description: &description,
             depth: self.depth + 1,
         };

@@ -34,14 +34,13 @@ pub trait FrameState<'a> {
 }
 
 /// The frame that made a call.
-#[derive(Clone, Copy)]
 pub struct CallerFrame<'f, 'a> {
     /// The debug info of its code.
     pub info: &'f DebugInfo<'a>,
     /// Where the call returns to, as that file has it.
     pub return_address: Svma,
     /// Its registers.
-    pub state: &'f dyn FrameState<'a>,
+    pub state: Box<dyn FrameState<'a> + 'f>,
 }
 
 /// A part of a variable.
@@ -94,6 +93,15 @@ fn because(reason: impl Into<String>) -> Missing {
 }
 
 impl<'a> Variable<'a> {
+    /// It has one place on the stack for all of its function, whether it has a value yet or not.
+    #[must_use]
+    pub fn has_stack_slot(&self) -> bool {
+        let Described::By(description) = &self.described else { return false };
+        // So does the place of a static variable begin (DWARF 5, 2.5.1.1).
+        let first = description.expression.0.first().copied().map(gimli::DwOp);
+        description.is_everywhere && !matches!(first, Some(dw::DW_OP_addr | dw::DW_OP_addrx))
+    }
+
     /// The one register that holds all of it, or that is its address, by DWARF number.
     #[must_use]
     pub fn register(&self, info: &DebugInfo<'a>) -> Option<u16> {
