@@ -4,6 +4,7 @@ use lastwords_abi::record::ThreadState;
 use lastwords_abi::{Counter, Fault};
 
 use super::text::Text;
+use super::variables::{Bounds, Variables, entry};
 use super::{
     Context, RawCall, RegisterNames, Snapshot, ThreadHistory, decode, explain, frames, overwritten, returned, streams,
     unwind,
@@ -60,16 +61,18 @@ fn seen_or_global(seen: u32, global: u32) -> u32 {
 
 /// The threads, the crashed one first, then by id.
 fn threads(snapshot: &Snapshot, plan: &Plan, context: &Context<'_>) -> Vec<Thread> {
-    let mut threads: Vec<Thread> =
-        snapshot.threads.iter().map(|history| thread(history, snapshot, plan, context)).collect();
+    let variables = context.code.map(|code| Variables::new(code, &snapshot.memory, context.string_bytes));
+    let walk = Walk { snapshot, plan, context, calls: &[], variables: variables.as_ref() };
+    let mut threads: Vec<Thread> = snapshot.threads.iter().map(|history| thread(history, walk)).collect();
     if !threads.iter().any(|thread| thread.crashed) {
-        threads.push(thread_without_ring(snapshot, plan, context));
+        threads.push(thread_without_ring(walk));
     }
     threads.sort_by_key(|thread| (!thread.crashed, thread.tid));
     threads
 }
 
-fn thread(history: &ThreadHistory, snapshot: &Snapshot, plan: &Plan, context: &Context<'_>) -> Thread {
+fn thread(history: &ThreadHistory, walk: Walk<'_, '_>) -> Thread {
+    let Walk { snapshot, plan, context, .. } = walk;
     let header = &history.header;
     let crashed = header.tid == snapshot.fault.tid;
     // The fault has the state at the very signal; the slot has it too, unless the copy of it was taken too early.
@@ -78,30 +81,30 @@ fn thread(history: &ThreadHistory, snapshot: &Snapshot, plan: &Plan, context: &C
     let left = returned::left_frames(&history.calls, stack_pointer, context.registers.return_address_bytes);
     let started_ns = snapshot.event.watched.started_ns;
     let calls = history.calls.iter().zip(left).map(|(raw, is_left)| call(raw, plan, started_ns, is_left)).collect();
-    Thread {
+    let walk = Walk { calls: &history.calls, ..walk };
+    let mut thread = Thread {
         calls,
         calls_total: Some(header.calls),
         calls_overwritten: header.calls.saturating_sub(history.calls.len() as u64),
-        ..thread_in_state(
-            seen_or_global(header.ns_tid, header.tid),
-            crashed,
-            state,
-            &Walk { snapshot, plan, context, calls: &history.calls },
-        )
-    }
+        ..thread_in_state(seen_or_global(header.ns_tid, header.tid), crashed, state, &walk)
+    };
+    entry::join(&mut thread.frames, &mut thread.calls);
+    thread
 }
 
 /// What frames are found with.
+#[derive(Clone, Copy)]
 struct Walk<'a, 'c> {
     snapshot: &'a Snapshot,
     plan: &'a Plan,
     context: &'a Context<'c>,
     calls: &'a [RawCall],
+    variables: Option<&'a Variables<'a, 'c>>,
 }
 
 impl Walk<'_, '_> {
     /// The frames of a thread, the innermost first, and why there are no more.
-    fn frames(&self, state: &ThreadState) -> (Vec<Frame>, Option<String>) {
+    fn frames(&self, state: &ThreadState, bounds: Bounds) -> (Vec<Frame>, Option<String>) {
         let Some(code) = self.context.code.filter(|_| state.at_ns != 0) else {
             let innermost = program_counter(state, self.context).map(|pc| frame(pc, self.context));
             return (innermost.into_iter().collect(), None);
@@ -112,21 +115,23 @@ impl Walk<'_, '_> {
         let placed = frames::place(&backtrace, code);
         let mut frames = frames::report(&placed, code, self.calls, self.plan);
         overwritten::mark(&mut frames, &self.snapshot.memory, code);
+        if let Some(variables) = self.variables {
+            variables.fill(&mut frames, &placed, &backtrace, bounds);
+        }
         (frames, frames::why_ended(&backtrace))
     }
 }
 
 /// The crashed thread, if it has found no free slot: its calls were not recorded.
-fn thread_without_ring(snapshot: &Snapshot, plan: &Plan, context: &Context<'_>) -> Thread {
-    let fault = &snapshot.fault;
-    let walk = Walk { snapshot, plan, context, calls: &[] };
+fn thread_without_ring(walk: Walk<'_, '_>) -> Thread {
+    let fault = &walk.snapshot.fault;
     thread_in_state(seen_or_global(fault.ns_tid, fault.tid), true, &fault.thread, &walk)
 }
 
 /// A thread without its calls.
 fn thread_in_state(tid: u32, crashed: bool, state: &ThreadState, walk: &Walk<'_, '_>) -> Thread {
     let is_known = state.at_ns != 0;
-    let (frames, frames_end) = walk.frames(state);
+    let (frames, frames_end) = walk.frames(state, if crashed { Bounds::CRASHED } else { Bounds::OTHER });
     Thread {
         tid,
         name: is_known.then(|| Text::until_nul(&state.comm).text),
@@ -183,6 +188,7 @@ fn call(raw: &RawCall, plan: &Plan, started_ns: u64, is_left: bool) -> Call {
         at_ns,
         args: decode::arguments(function, &plan.types, &raw.data),
         returned: returned::returned(record, function, &plan.types, is_left),
+        frame: None,
         reason: None,
     }
 }

@@ -164,6 +164,8 @@ fn frame(placed: &Placed<'_>, code: &Code<'_>, calls: &[RawCall], plan: &Plan) -
         cfa: raw.cfa.map(Address::from),
         call: call.and_then(|cfa| recorded_call(cfa, function, calls, plan)),
         overwritten: None,
+        args: Vec::new(),
+        locals: Vec::new(),
         repeats: placed.repeats,
         gap: placed.gap.clone(),
         reason: reason(raw, code),

@@ -22,6 +22,7 @@ pub mod source;
 pub mod streams;
 mod text;
 pub mod unwind;
+pub mod variables;
 
 use lastwords_abi::{Config, Counter, Event, Fault, Record, SlotHeader};
 

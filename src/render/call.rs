@@ -38,6 +38,9 @@ fn rest(call: &Call, style: CallStyle<'_>) -> String {
     let function = plain(&call.function);
     let mut line = format!("{}({})", function.style(style::strong()), arguments.join(", "));
     line += &outcome(call.returned.as_ref(), style.verbose);
+    if let Some(frame) = call.frame {
+        line += &format!("   {}", format!("frame #{frame}").style(style::strong()));
+    }
     if let Some(place) = place(call.file.as_deref(), call.line, style.directory) {
         line += &format!("   {}", place.style(style::faint()));
     }

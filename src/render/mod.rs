@@ -9,4 +9,5 @@ pub mod source;
 pub mod style;
 pub mod text;
 pub mod value;
+mod variables;
 pub mod wrap;

@@ -3,10 +3,10 @@
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::Address;
+use super::{Address, Value};
 
 /// A function that was being executed.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct Frame {
     /// Number of the frame, from 0 for the innermost. Frames that are left out count; `null` where it is not known how many they are.
     pub n: Option<u64>,
@@ -45,6 +45,12 @@ pub struct Frame {
     /// What lay on the stack in the place of its return address, where that is not what the call had put there.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub overwritten: Option<Address>,
+    /// The function's arguments as they were at the death, in the order of the source, as far as debug info tells.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub args: Vec<Value>,
+    /// Its local variables that were in scope, those of the innermost block last.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub locals: Vec<Value>,
     /// This frame and those behind it follow each other again and again: a recursion.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub repeats: Option<Repeats>,

@@ -64,6 +64,7 @@ pub fn small_report() -> Report {
         at_ns: 1_234_567_890,
         args: vec![text_value("str", "this is a string.")],
         returned: Some(returned),
+        frame: None,
         reason: None,
     };
     let thread = Thread {
