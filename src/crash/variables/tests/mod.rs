@@ -89,6 +89,27 @@ fn what_a_called_function_may_have_overwritten_is_not_told() {
     assert_eq!(shown(frame(&frames, "main")), expected);
 }
 
+/// The arguments of `leaf`, which has dropped them before it crashes.
+fn dropped(options: &[&str]) -> Vec<String> {
+    let options = [&["-g", "-O2"], options].concat();
+    shown(frame(&frames_of(&Fixture::compile("gcc", &options, sources::KEPT)), "leaf"))
+}
+
+/// Guards against an argument that is said to be gone although its caller still knows it.
+#[test]
+fn what_the_caller_knows_of_a_dropped_argument_is_told() {
+    for dwarf in ["-gdwarf-5", "-gdwarf-4"] {
+        assert_eq!(dropped(&[dwarf]), ["given = 98", "dropped = 9"]);
+        assert_eq!(dropped(&[dwarf, "-DPOINTED"]), ["given = 43", "dropped = 6"]);
+    }
+}
+
+/// Guards against the arguments of the call that the caller made for those of the jump that followed.
+#[test]
+fn a_tail_call_in_between_makes_the_caller_no_witness() {
+    assert_eq!(dropped(&["-DHOP"]), ["given = <optimized out>", "dropped = <optimized out>"]);
+}
+
 /// Guards against garbage from a frame that is not there yet, or not there any more.
 #[test]
 fn a_prologue_has_no_values_yet() {

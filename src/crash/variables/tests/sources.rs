@@ -49,8 +49,9 @@ pub const KEPT: &str = r#"
 #endif
 volatile int sink;
 volatile int *volatile nowhere;
-KEEP int leaf(int given, int unused) {
-    sink = given;
+KEEP int leaf(int given, int dropped) {
+    sink = given + dropped;
+    __asm__ volatile("" ::: "rdi", "rsi");
     return *nowhere;
 }
 static inline int inlined(int inner) {
@@ -62,9 +63,20 @@ KEEP int branch(int kept, int dropped) {
     int result = inlined(sum);
     return result + kept;
 }
+KEEP int hop(int hopped) { return leaf(hopped + 1, 5); }
+KEEP int pointed(int (*function)(int, int), int more) {
+    int result = function(more + 1, 6);
+    return result + more;
+}
 int main(int argc, char **argv) {
     int local = argc + 41;
+#if defined(HOP)
+    int result = hop(local);
+#elif defined(POINTED)
+    int result = pointed(leaf, local);
+#else
     int result = branch(local, 7);
+#endif
     return result + local;
 }
 "#;
