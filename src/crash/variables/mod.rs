@@ -129,6 +129,10 @@ impl<'v, 'm> Variables<'v, 'm> {
         let Some((info, address)) = view.info() else { return none(State::Unavailable, "its code is gone".into()) };
         let behind = Behind { image: self.image(), levels: LEVELS, text_bytes: self.text_bytes };
         let places = info.locate(variable, address, view);
+        if let [Part { size: None, spot: Spot::Missing(missing) }] = &places[..] {
+            let (state, reason) = why(missing, view, self.code.arch);
+            return none(state, reason);
+        }
         let size = types.resolve(variable.ty).size.and_then(|size| usize::try_from(size).ok());
         let bytes = assemble(&places, size, view, &behind, self.code.arch);
         let decoder = Decoder::in_memory(&types, &bytes, &behind, parts.get());
@@ -209,3 +213,6 @@ fn lost(number: u16, view: &FrameView<'_, '_>, arch: &dyn Architecture) -> Strin
         () => format!("{name}, which is not known"),
     }
 }
+
+#[cfg(test)]
+mod tests;
