@@ -5,6 +5,7 @@
 mod support;
 
 mod arguments;
+mod bounds;
 mod demo;
 mod doctor;
 mod errors;
