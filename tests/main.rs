@@ -6,6 +6,7 @@ mod support;
 
 mod arguments;
 mod backtraces;
+mod bounds;
 mod demo;
 mod doctor;
 mod errors;

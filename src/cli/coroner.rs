@@ -9,6 +9,7 @@ use lastwords_abi::Counter;
 use nix::time::{ClockId, clock_gettime};
 use nix::unistd::Pid;
 
+use super::flush::flush;
 use super::page;
 use super::run::{Output, Run};
 use crate::address::{LoadBias, Svma};
@@ -21,7 +22,7 @@ use crate::crash::{self, Context, RegisterNames, Snapshot, Symbol, ThreadHistory
 use crate::dwarf::{DebugInfo, DebugSections};
 use crate::plan::build::Prepared;
 use crate::probe::{Death, Mapping, Recorder};
-use crate::report::{self, Report};
+use crate::report::{self, Document, Report};
 use crate::{arch, render};
 
 /// Bytes that a wait status keeps for the signal.
@@ -49,9 +50,12 @@ impl<'a> Coroner<'a> {
             tracing::debug!(?death.event, "a process did not die of its fault");
             return;
         }
-        let report = self.report(death, mapped, recorder);
+        let mut report = self.report(death, mapped, recorder);
         self.reports += 1;
-        let saved_at = self.write(&report);
+        let output = if self.run.flush { report.output.clone() } else { Vec::new() };
+        let document = Document::within(&mut report, self.run.max_report_bytes);
+        let saved_at = self.write(&document);
+        flush(&output);
         let mut page = render::text::page(&report, self.run.verbose);
         if let Some(path) = saved_at {
             page.push_str(&format!("\nReport: {}\n", path.display()));
@@ -73,12 +77,12 @@ impl<'a> Coroner<'a> {
     }
 
     /// Writes the report. Returns where, if that is a file.
-    fn write(&self, report: &Report) -> Option<PathBuf> {
+    fn write(&self, document: &Document) -> Option<PathBuf> {
         let result = match &self.run.output {
             Output::Nowhere => return None,
-            Output::Stdout => report::print(report, &mut std::io::stdout().lock()).map(|()| None),
-            Output::File(path) => report::write_to(report, path, self.run.owner()).map(|()| Some(path.clone())),
-            Output::Directory(directory) => report::write(report, directory, self.run.owner()).map(Some),
+            Output::Stdout => report::print(document, &mut std::io::stdout().lock()).map(|()| None),
+            Output::File(path) => report::write_to(document, path, self.run.owner()).map(|()| Some(path.clone())),
+            Output::Directory(directory) => report::write(document, directory, self.run.owner()).map(Some),
         };
         match result {
             Ok(path) => path,

@@ -4,6 +4,7 @@ pub mod coroner;
 pub mod demo;
 pub mod doctor;
 pub mod error;
+pub mod flush;
 pub mod functions;
 pub mod page;
 pub mod run;

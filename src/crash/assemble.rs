@@ -31,6 +31,7 @@ pub fn assemble(snapshot: &Snapshot, plan: &Plan, context: Context<'_>) -> Repor
         tool: context.tool,
         probes: context.probes,
         modules: context.modules,
+        dropped: Vec::new(),
     }
 }
 

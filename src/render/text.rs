@@ -93,8 +93,8 @@ fn calls_heading(thread: &Thread) -> String {
     match (thread.calls_total, thread.calls_overwritten) {
         (None, _) => "Its calls were not recorded: no ring was left for it.".into(),
         (Some(0), _) => "It made no call of a watched function.".into(),
-        (Some(1), 0) => "Its only call of a watched function:".into(),
-        (Some(total), 0) => format!("Its {total} calls of watched functions, oldest first:"),
+        (Some(1), 0) if shown == 1 => "Its only call of a watched function:".into(),
+        (Some(total), 0) if total == shown as u64 => format!("Its {total} calls of watched functions, oldest first:"),
         (Some(total), _) => format!("Its last {shown} of {total} calls of watched functions, oldest first:"),
     }
 }
@@ -152,6 +152,9 @@ fn losses(report: &Report, verbose: bool) -> Vec<String> {
     let unfollowed = recorder.processes_not_watched;
     say(unfollowed, format!("{} not watched: there were too many at once", were(unfollowed, "child process")));
     say(recorder.deaths_lost, format!("{} lost: a buffer was full", were(recorder.deaths_lost, "other death")));
+    for dropped in &report.dropped {
+        say(dropped.count, format!("{} {}: {}", dropped.count, plain(&dropped.what), plain(&dropped.reason)));
+    }
     say(report.process.args_truncated.into(), "the program's arguments were too long to keep them all".into());
     let skipped = probes.skipped.len() as u64;
     say(skipped, format!("{} not watched{}", were(skipped, "function"), if verbose { ":" } else { " (-v says why)" }));

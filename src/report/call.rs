@@ -134,6 +134,15 @@ pub struct Value {
     pub reason: Option<String>,
 }
 
+impl Value {
+    /// Takes away all that was known of it: there is no room for it in the report.
+    pub fn leave_out(&mut self) {
+        let (name, ty) = (self.name.take(), std::mem::take(&mut self.ty));
+        let reason = Some("it is left out: the report would be too large".into());
+        *self = Self { name, ty, state: State::Unavailable, reason, ..Self::default() };
+    }
+}
+
 /// How far a value can be trusted.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]

@@ -5,6 +5,7 @@
 //! state can be added without a new version of the schema.
 
 pub mod address;
+pub mod bound;
 pub mod call;
 pub mod directory;
 pub mod fault;
@@ -18,6 +19,7 @@ use schemars::generate::SchemaSettings;
 use serde::{Deserialize, Serialize};
 
 pub use address::{Address, Registers};
+pub use bound::Document;
 pub use call::{Call, ReturnState, Returned, State, Thread, Value};
 pub use directory::{Owner, check as check_directory};
 pub use fault::{Access, Fault, Sender};
@@ -52,6 +54,20 @@ pub struct Report {
     pub recorder: Recorder,
     /// The files that the process had mapped as code.
     pub modules: Vec<Module>,
+    /// What is left out, because the report would have been too large with it; empty in nearly all.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub dropped: Vec<Dropped>,
+}
+
+/// What is left out of a report that would have been too large.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct Dropped {
+    /// What it was.
+    pub what: String,
+    /// How many.
+    pub count: u64,
+    /// Which bound it did not fit into.
+    pub reason: String,
 }
 
 /// What made the report.

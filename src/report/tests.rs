@@ -135,6 +135,7 @@ pub fn small_report() -> Report {
             base: Address(0x40_0000),
             bias: Address(0),
         }],
+        dropped: Vec::new(),
     }
 }
 
