@@ -5,6 +5,7 @@
 mod support;
 
 mod arguments;
+mod backtraces;
 mod demo;
 mod doctor;
 mod errors;
@@ -13,6 +14,7 @@ mod frames;
 mod functions;
 mod history;
 mod languages;
+mod modules;
 mod no_debug_info;
 mod object;
 mod output;

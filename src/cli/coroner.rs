@@ -1,7 +1,7 @@
 //! A death in; its report written and its page shown out. Nothing is an error here: what is missing is said.
 
 use std::io::Write as _;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime};
 
 use jiff::Timestamp;
@@ -16,7 +16,7 @@ use crate::binary::Binary;
 use crate::crash::code::Code;
 use crate::crash::mapped;
 use crate::crash::memory::Memory;
-use crate::crash::modules::{Mapped, ModuleMap};
+use crate::crash::modules::{Mapped, ModuleMap, UPROBES};
 use crate::crash::{self, Context, RegisterNames, Snapshot, Symbol, ThreadHistory};
 use crate::dwarf::{DebugInfo, DebugSections};
 use crate::plan::build::Prepared;
@@ -97,7 +97,11 @@ impl<'a> Coroner<'a> {
         });
         let mut memory = Memory::default();
         for range in &death.memory {
-            memory.insert(range.address, &range.bytes);
+            if range.is_return_address {
+                memory.insert_return_address(range.address, &range.bytes);
+            } else {
+                memory.insert(range.address, &range.bytes);
+            }
         }
         let snapshot = Snapshot {
             fault: death.fault,
@@ -157,12 +161,14 @@ impl<'a> Coroner<'a> {
             base: bias.to_avma(main.lowest_address().unwrap_or_default()).into(),
             bias: report::Address(bias.0),
         };
-        let told = mapped.modules().iter().map(|module| {
+        let of_program = mapped.modules().iter().filter(|module| module.mapped.path != Path::new(UPROBES));
+        let told = of_program.map(|module| {
             let Mapped { path, bias, segments, build_id, .. } = &module.mapped;
             let base = segments.iter().map(|segment| segment.range.start).min().unwrap_or_default();
             report::Module {
                 path: path.display().to_string(),
-                build_id: build_id.clone(),
+                // The kernel's own code has one, too, which nobody has told.
+                build_id: build_id.clone().or_else(|| Some(module.file().ok()?.0.build_id()?.to_owned())),
                 base: base.into(),
                 bias: report::Address(bias.0),
             }

@@ -6,7 +6,8 @@ use lastwords_abi::{Counter, Fault};
 use super::text::Text;
 use super::variables::{Bounds, Variables, entry};
 use super::{
-    Context, RawCall, RegisterNames, Snapshot, ThreadHistory, decode, explain, frames, returned, streams, unwind,
+    Context, RawCall, RegisterNames, Snapshot, ThreadHistory, decode, explain, frames, overwritten, returned, streams,
+    unwind,
 };
 use crate::address::Avma;
 use crate::dwarf::function::SourceLine;
@@ -113,6 +114,7 @@ impl Walk<'_, '_> {
         let backtrace = unwind::unwind(stack, code);
         let placed = frames::place(&backtrace, code);
         let mut frames = frames::report(&placed, code, self.calls, self.plan);
+        overwritten::mark(&mut frames, &self.snapshot.memory, code);
         if let Some(variables) = self.variables {
             variables.fill(&mut frames, &placed, &backtrace, bounds);
         }

@@ -163,6 +163,7 @@ fn frame(placed: &Placed<'_>, code: &Code<'_>, calls: &[RawCall], plan: &Plan) -
         found_by: raw.found_by.into(),
         cfa: raw.cfa.map(Address::from),
         call: call.and_then(|cfa| recorded_call(cfa, function, calls, plan)),
+        overwritten: None,
         args: Vec::new(),
         locals: Vec::new(),
         repeats: placed.repeats,

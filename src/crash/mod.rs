@@ -12,6 +12,7 @@ pub mod frames;
 pub mod mapped;
 pub mod memory;
 pub mod modules;
+mod overwritten;
 mod pieces;
 pub mod returned;
 pub mod ring;

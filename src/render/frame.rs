@@ -76,7 +76,12 @@ fn text(frame: &Frame, directory: Option<&str>, verbose: bool) -> String {
         (frame.found_by == FoundBy::Scan).then_some("may be a left-over on the stack"),
         frame.reason.as_deref(),
     ];
-    let notes = notes.into_iter().flatten().fold(String::new(), |notes, note| format!("{notes}, {}", plain(note)));
+    let overwritten = frame.overwritten.map(|word| format!("its return address was overwritten: {word}"));
+    let notes = notes
+        .into_iter()
+        .flatten()
+        .chain(overwritten.as_deref())
+        .fold(String::new(), |notes, note| format!("{notes}, {}", plain(note)));
     let arguments = variables::arguments(frame, verbose);
     format!("{name}{arguments}{place} {}", format!("({}{notes})", frame.address).style(style::faint()))
 }

@@ -42,6 +42,9 @@ pub struct Frame {
     pub cfa: Option<Address>,
     /// The `n` of the call in the thread's `calls` that made this frame, where it was recorded.
     pub call: Option<u64>,
+    /// What lay on the stack in the place of its return address, where that is not what the call had put there.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub overwritten: Option<Address>,
     /// The function's arguments as they were at the death, in the order of the source, as far as debug info tells.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub args: Vec<Value>,
@@ -101,6 +104,8 @@ pub enum FoundBy {
     Signal,
     /// By the word at the top of the stack, where the call had put it.
     ReturnAddress,
+    /// The return address on the stack was overwritten; the kernel had kept it, because the return was watched.
+    ReturnProbe,
     /// By the chain of frame pointers.
     FramePointer,
     /// By a word on the stack that looks like a return address: it may be a left-over.
