@@ -10,6 +10,10 @@ const FRAMES: usize = 3;
 /// Locals of one frame that are shown without being asked for.
 const LOCALS: usize = 8;
 
+/// Columns of one argument or local that are shown without being asked for.
+const ARGUMENT_COLUMNS: usize = 60;
+const LOCAL_COLUMNS: usize = 160;
+
 /// `(r = 0x5555a2a0, len = 3 (was 4 at entry))`; nothing for a frame whose arguments are not known. What pointers lead to has its place in a
 /// `verbose` page.
 #[must_use]
@@ -19,14 +23,24 @@ pub fn arguments(frame: &Frame, verbose: bool) -> String {
     }
     let shown = frame.args.iter().map(|argument| match verbose {
         true => value::named(argument),
-        false => value::named(&without_targets(argument)),
+        false => cut(value::named(&without_targets(argument)), ARGUMENT_COLUMNS),
     });
     format!("({})", shown.collect::<Vec<_>>().join(", "))
 }
 
 fn without_targets(argument: &Value) -> Value {
     let at_entry = argument.at_entry.as_deref().map(without_targets).map(Box::new);
-    Value { target: None, at_entry, ..argument.clone() }
+    let members = argument.members.iter().map(without_targets).collect();
+    Value { target: None, at_entry, members, ..argument.clone() }
+}
+
+/// The beginning of a line that is longer than this, without its colours.
+fn cut(line: String, columns: usize) -> String {
+    let text = anstream::adapter::strip_str(&line).to_string();
+    match text.char_indices().nth(columns) {
+        Some((end, _)) => format!("{}…", &text[..end]),
+        None => line,
+    }
 }
 
 /// The locals of a frame, a line each. `before` is how many frames with locals have been shown: after a few, only a `verbose` page has more.
@@ -39,7 +53,8 @@ pub fn locals(frame: &Frame, before: usize, verbose: bool) -> Vec<String> {
         return Vec::new();
     }
     let known: Vec<&Value> = frame.locals.iter().filter(|local| is_known(local)).collect();
-    let mut lines: Vec<String> = known.iter().take(LOCALS).map(|local| value::named(local)).collect();
+    let mut lines: Vec<String> =
+        known.iter().take(LOCALS).map(|local| cut(value::named(local), LOCAL_COLUMNS)).collect();
     let more = frame.locals.len() - lines.len();
     if more > 0 && !lines.is_empty() {
         let locals = if more == 1 { "local" } else { "locals" };
