@@ -9,6 +9,7 @@ mod prologue;
 
 use gimli::{Expression, constants as dw};
 
+pub(super) use self::call_site::Calls;
 pub use self::evaluate::{CallerFrame, FrameState, Missing, Part, Spot};
 
 use super::DebugInfo;
@@ -207,6 +208,11 @@ impl<'a> Lister<'_, '_, 'a> {
         if name.is_none() && !is_parameter {
             return;
         }
+        let (is_artificial, described) = (is(dw::DW_AT_artificial), self.described(&chain));
+        // A destructor's outline has hidden parameters (`__in_chrg`) that its code may be without.
+        if is_artificial && name.as_deref() != Some("this") && matches!(described, Described::OptimizedOut) {
+            return;
+        }
         let typed = chain.iter().find(|(_, entry)| entry.has_attr(dw::DW_AT_type)).or(chain.first());
         let ty = typed.map(|(die, entry)| self.types.type_of(die.unit, entry));
         let variable = Variable {
@@ -214,9 +220,9 @@ impl<'a> Lister<'_, '_, 'a> {
             ty: ty.unwrap_or_else(|| self.types.void()),
             declared: self.units.declared(&chain),
             is_parameter,
-            is_artificial: is(dw::DW_AT_artificial),
+            is_artificial,
             function,
-            described: self.described(&chain),
+            described,
         };
         self.functions[index].push(variable);
     }
