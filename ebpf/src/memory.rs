@@ -24,6 +24,10 @@ const END_PAGES: u64 = 3;
 /// Below is the page of the null pointer, above the kernel.
 const LOWEST_ADDRESS: u64 = 0x1_0000;
 const HIGHEST_ADDRESS: u64 = 1 << 47;
+/// Words of an alternate stack that are looked through for what was interrupted.
+const MAX_ALT_STACK_WORDS: u32 = 32 * 1024;
+/// Chunks and windows of one handled fault at the most.
+const MAX_KEPT: u32 = 1024;
 /// Words of the set of places that have a window already.
 const SEEN_WORDS: usize = 8;
 
@@ -32,6 +36,15 @@ struct Copier {
     state: *const ThreadState,
     pid: u64,
     tid: u64,
+    /// The handled fault that it is for, or 0.
+    moment_ns: u64,
+    /// The last chunk and the last window that were copied for it, plus 1: each leads to the one before.
+    chunks: u32,
+    windows: u32,
+    /// The thread's alternate signal stack, and what is looked at in it.
+    alt_stack: u64,
+    alt_stack_bytes: u64,
+    looked_at: u64,
     /// Where the stack begins.
     start: u64,
     /// Up to where it has been copied.
@@ -44,15 +57,27 @@ struct Copier {
     seen: [u64; SEEN_WORDS],
 }
 
-/// Copies what can be had of the current thread.
+/// The chunks and windows that were copied for a handled fault, as `Fault::chunks` and `Fault::windows` have them.
+pub struct Kept {
+    pub chunks: u32,
+    pub windows: u32,
+}
+
+/// Copies what can be had of the current thread: for a handled fault at that time, or for its death (0).
 #[inline(always)]
-pub unsafe fn copy(ids: Ids, state: *const ThreadState) {
+pub unsafe fn copy(ids: Ids, state: *const ThreadState, moment_ns: u64) -> Kept {
     // SAFETY: the caller's struct in a map.
     let start = unsafe { (*state).registers[Registers::STACK_POINTER_WORD] };
     let mut copier = Copier {
         state,
         pid: u64::from(ids.pid),
         tid: u64::from(ids.tid),
+        moment_ns,
+        chunks: 0,
+        windows: 0,
+        alt_stack: 0,
+        alt_stack_bytes: 0,
+        looked_at: 0,
         start,
         end: start,
         copied: 0,
@@ -69,6 +94,17 @@ pub unsafe fn copy(ids: Ids, state: *const ThreadState) {
         bpf_loop(MAX_RETURNS, copy_return as *mut c_void, (&raw mut copier).cast(), 0);
         bpf_loop(pages, copy_page as *mut c_void, (&raw mut copier).cast(), 0);
         bpf_loop(words, open_window as *mut c_void, (&raw mut copier).cast(), 0);
+        copier.alt_stack = read(task, config!(offsets.task_alt_stack)).unwrap_or(0);
+        copier.alt_stack_bytes = read(task, config!(offsets.task_alt_stack_bytes)).unwrap_or(0);
+        if start.wrapping_sub(copier.alt_stack) < copier.alt_stack_bytes {
+            copier.looked_at = start & !7;
+            copier.copied = 0;
+            copier.start = 0;
+            bpf_loop(MAX_ALT_STACK_WORDS, find_interrupted as *mut c_void, (&raw mut copier).cast(), 0);
+            if copier.start != 0 {
+                bpf_loop(pages, copy_page as *mut c_void, (&raw mut copier).cast(), 0);
+            }
+        }
         if ids.pid == ids.tid {
             // What called `main` and what main called first, for stacks that are too deep to be copied whole.
             let mm: u64 = read(task, config!(offsets.task_mm)).unwrap_or(0);
@@ -80,6 +116,70 @@ pub unsafe fn copy(ids: Ids, state: *const ThreadState) {
             }
         }
     }
+    Kept { chunks: copier.chunks, windows: copier.windows }
+}
+
+/// Gives the entries of a handled fault back: nobody died of it.
+#[inline(always)]
+pub unsafe fn release(kept: Kept) {
+    let mut kept = kept;
+    // SAFETY: the callback gets `kept`, which outlives the loop.
+    unsafe { bpf_loop(MAX_KEPT, release_one as *mut c_void, (&raw mut kept).cast(), 0) };
+}
+
+unsafe extern "C" fn release_one(_number: u32, kept: *mut c_void) -> i64 {
+    let kept = kept.cast::<Kept>();
+    // SAFETY: `release` passed it; the entries of its chains are owned by the fault.
+    unsafe {
+        if let Some(index) = (*kept).chunks.checked_sub(1)
+            && let Some(chunk) = CHUNKS.get_ptr_mut(index)
+        {
+            (*kept).chunks = (*chunk).header.pool.next_free;
+            pool::push::<{ pool::FEW_TRIES }>(&FREE_CHUNKS, index, chunk.cast());
+            return 0;
+        }
+        if let Some(index) = (*kept).windows.checked_sub(1)
+            && let Some(window) = WINDOWS.get_ptr_mut(index)
+        {
+            (*kept).windows = (*window).header.pool.next_free;
+            pool::push::<{ pool::FEW_TRIES }>(&FREE_WINDOWS, index, window.cast());
+            return 0;
+        }
+    }
+    1
+}
+
+/// Looks at the next word of the alternate stack: where the kernel has saved that stack's own bounds (`uc_stack`), it has saved the
+/// interrupted stack pointer behind them. 1 ends the loop.
+unsafe extern "C" fn find_interrupted(_number: u32, copier: *mut c_void) -> i64 {
+    let copier = copier.cast::<Copier>();
+    // SAFETY: `copy` passed its copier; the helpers write eight bytes to locals of eight bytes, and check addresses.
+    unsafe {
+        let at = (*copier).looked_at;
+        (*copier).looked_at = at + 8;
+        if at.wrapping_sub((*copier).alt_stack) >= (*copier).alt_stack_bytes {
+            return 1;
+        }
+        if user_word(at) != Some((*copier).alt_stack) || user_word(at + 16) != Some((*copier).alt_stack_bytes) {
+            return 0;
+        }
+        let interrupted = user_word(at + Registers::SAVED_STACK_POINTER_BEHIND_UC_STACK).unwrap_or(0);
+        if interrupted.wrapping_sub((*copier).alt_stack) < (*copier).alt_stack_bytes {
+            return 0; // a signal that interrupted another handler on this stack
+        }
+        (*copier).start = interrupted;
+        (*copier).end = interrupted;
+    }
+    1
+}
+
+/// Eight bytes of the process's memory.
+#[inline(always)]
+pub fn user_word(at: u64) -> Option<u64> {
+    let mut word = 0u64;
+    // SAFETY: the helper writes eight bytes to a local of eight bytes, and checks the address.
+    let failed = unsafe { bpf_probe_read_user((&raw mut word).cast(), 8, at as *const c_void) };
+    (failed == 0).then_some(word)
 }
 
 /// Notes a return address in whose place the kernel has put its trampoline; 1 ends the loop.
@@ -91,14 +191,14 @@ unsafe extern "C" fn copy_return(_number: u32, copier: *mut c_void) -> i64 {
         if instance == 0 {
             return 1;
         }
-        let Some((_, window)) = pool::pop::<{ pool::FEW_TRIES }, _>(&WINDOWS, &FREE_WINDOWS) else {
+        let Some((index, window)) = pool::pop::<{ pool::FEW_TRIES }, _>(&WINDOWS, &FREE_WINDOWS) else {
             count(Counter::MEMORY_LOST);
             return 1;
         };
         let at: u64 = read(instance, config!(offsets.return_stack)).unwrap_or(0);
         *(&raw mut (*window).bytes).cast::<u64>() = read(instance, config!(offsets.return_address)).unwrap_or(0);
         (*window).header.kind = RETURN_ADDRESS;
-        label(&raw mut (*window).header, (*copier).pid, (*copier).tid, at, 8);
+        keep_window(copier, index, &raw mut (*window).header, at, 8);
         (*copier).instance = read(instance, config!(offsets.return_next)).unwrap_or(0);
     }
     0
@@ -132,6 +232,11 @@ unsafe extern "C" fn copy_page(_number: u32, copier: *mut c_void) -> i64 {
         }
         (*copier).copied += 1;
         (*chunk).header.kind = AS_IN_MEMORY;
+        (*chunk).header.moment_ns = (*copier).moment_ns;
+        if (*copier).moment_ns != 0 {
+            (*chunk).header.pool.next_free = (*copier).chunks;
+            (*copier).chunks = index + 1;
+        }
         label(&raw mut (*chunk).header, (*copier).pid, (*copier).tid, from, length);
         (*copier).end = from + length;
     }
@@ -156,7 +261,7 @@ unsafe extern "C" fn open_window(number: u32, copier: *mut c_void) -> i64 {
         let around = address - WINDOW_BEFORE_BYTES;
         if bpf_probe_read_user(to, WINDOW_BYTES as u32, around as *const c_void) == 0 {
             (*window).header.kind = AS_IN_MEMORY;
-            label(&raw mut (*window).header, (*copier).pid, (*copier).tid, around, WINDOW_BYTES as u64);
+            keep_window(copier, index, &raw mut (*window).header, around, WINDOW_BYTES as u64);
             return 0;
         }
         // Something at the edge of what is mapped: only what is on the same page.
@@ -164,7 +269,7 @@ unsafe extern "C" fn open_window(number: u32, copier: *mut c_void) -> i64 {
         let length = if left > WINDOW_BYTES as u64 { WINDOW_BYTES as u64 } else { left };
         if bpf_probe_read_user(to, bounded(length, WINDOW_BYTES as u32), address as *const c_void) == 0 {
             (*window).header.kind = AS_IN_MEMORY;
-            label(&raw mut (*window).header, (*copier).pid, (*copier).tid, address, length);
+            keep_window(copier, index, &raw mut (*window).header, address, length);
         } else {
             pool::push::<{ pool::FEW_TRIES }>(&FREE_WINDOWS, index, window.cast());
         }
@@ -197,6 +302,20 @@ unsafe fn was_seen(copier: *mut Copier, address: u64) -> bool {
         let seen = (*copier).seen[word] >> bit & 1 == 1;
         (*copier).seen[word] |= 1 << bit;
         seen
+    }
+}
+
+/// Labels a window, and chains it where it may have to be given back.
+#[inline(always)]
+unsafe fn keep_window(copier: *mut Copier, index: u32, header: *mut MemoryHeader, address: u64, length: u64) {
+    // SAFETY: the caller's entry and copier.
+    unsafe {
+        (*header).moment_ns = (*copier).moment_ns;
+        if (*copier).moment_ns != 0 {
+            (*header).pool.next_free = (*copier).windows;
+            (*copier).windows = index + 1;
+        }
+        label(header, (*copier).pid, (*copier).tid, address, length);
     }
 }
 

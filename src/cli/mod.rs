@@ -5,10 +5,12 @@ pub mod demo;
 pub mod doctor;
 pub mod error;
 pub mod functions;
+mod kills;
 pub mod page;
 pub mod run;
 pub mod selection;
 pub mod show;
+pub mod signals;
 pub mod watch;
 
 use clap::Parser;

@@ -24,7 +24,10 @@ pub fn assemble(snapshot: &Snapshot, plan: &Plan, context: Context<'_>) -> Repor
         fault: explain::fault(&snapshot.fault, process.pid, snapshot.event.watched.started_ns, pc),
         process,
         threads: threads(snapshot, plan, &context),
-        output: streams::pending(&snapshot.memory, Avma(snapshot.fault.stream_list)),
+        output: streams::pending(
+            snapshot.memory_at_end.as_ref().unwrap_or(&snapshot.memory),
+            Avma(snapshot.fault.stream_list),
+        ),
         recorder: recorder(snapshot, &context),
         tool: context.tool,
         probes: context.probes,
@@ -74,9 +77,23 @@ fn thread(history: &ThreadHistory, snapshot: &Snapshot, plan: &Plan, context: &C
     // The fault has the state at the very signal; the slot has it too, unless the copy of it was taken too early.
     let state = if crashed && snapshot.fault.thread.at_ns != 0 { &snapshot.fault.thread } else { &header.death };
     let stack_pointer = register(state, context.registers.stack_pointer);
-    let left = returned::left_frames(&history.calls, stack_pointer, context.registers.return_address_bytes);
+    // Calls that a handler made are on its own part of the stack, where the thread stood in the end.
+    let before_handler = match snapshot.fault.handler {
+        0 => u64::MAX,
+        _ if crashed => snapshot.fault.calls.saturating_sub(header.first),
+        _ => u64::MAX,
+    };
+    let (before, after) =
+        history.calls.split_at(history.calls.partition_point(|call| call.record.sequence < before_handler));
+    let pushed = context.registers.return_address_bytes;
+    let mut left = returned::left_frames(before, stack_pointer, pushed);
+    left.extend(returned::left_frames(after, register(&header.death, context.registers.stack_pointer), pushed));
     let started_ns = snapshot.event.watched.started_ns;
-    let calls = history.calls.iter().zip(left).map(|(raw, is_left)| call(raw, plan, started_ns, is_left)).collect();
+    let calls = history.calls.iter().zip(left).map(|(raw, is_left)| Call {
+        by_handler: raw.record.sequence >= before_handler,
+        ..call(raw, plan, started_ns, is_left)
+    });
+    let calls = calls.collect();
     Thread {
         calls,
         calls_total: Some(header.calls),
@@ -85,7 +102,7 @@ fn thread(history: &ThreadHistory, snapshot: &Snapshot, plan: &Plan, context: &C
             seen_or_global(header.ns_tid, header.tid),
             crashed,
             state,
-            &Walk { snapshot, plan, context, calls: &history.calls },
+            &Walk { snapshot, plan, context, calls: &history.calls, crashed },
         )
     }
 }
@@ -96,6 +113,7 @@ struct Walk<'a, 'c> {
     plan: &'a Plan,
     context: &'a Context<'c>,
     calls: &'a [RawCall],
+    crashed: bool,
 }
 
 impl Walk<'_, '_> {
@@ -106,7 +124,9 @@ impl Walk<'_, '_> {
             return (innermost.into_iter().collect(), None);
         };
         let registers = unwind::Registers::from_words(&state.registers, code.arch);
-        let stack = unwind::Stack { registers: &registers, memory: &self.snapshot.memory, end: None };
+        let at_end = self.snapshot.memory_at_end.as_ref().filter(|_| !self.crashed);
+        let memory = at_end.unwrap_or(&self.snapshot.memory);
+        let stack = unwind::Stack { registers: &registers, memory, end: None };
         let backtrace = unwind::unwind(stack, code);
         let placed = frames::place(&backtrace, code);
         (frames::report(&placed, code, self.calls, self.plan), frames::why_ended(&backtrace))
@@ -116,7 +136,7 @@ impl Walk<'_, '_> {
 /// The crashed thread, if it has found no free slot: its calls were not recorded.
 fn thread_without_ring(snapshot: &Snapshot, plan: &Plan, context: &Context<'_>) -> Thread {
     let fault = &snapshot.fault;
-    let walk = Walk { snapshot, plan, context, calls: &[] };
+    let walk = Walk { snapshot, plan, context, calls: &[], crashed: true };
     thread_in_state(seen_or_global(fault.ns_tid, fault.tid), true, &fault.thread, &walk)
 }
 
@@ -180,6 +200,7 @@ fn call(raw: &RawCall, plan: &Plan, started_ns: u64, is_left: bool) -> Call {
         at_ns,
         args: decode::arguments(function, &plan.types, &raw.data),
         returned: returned::returned(record, function, &plan.types, is_left),
+        by_handler: false,
         reason: None,
     }
 }

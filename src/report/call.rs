@@ -47,6 +47,9 @@ pub struct Call {
     pub args: Vec<Value>,
     /// What became of the call; `null` if, and only if, it had not returned when the process died.
     pub returned: Option<Returned>,
+    /// The thread's handler of the fault made it: it comes after the fault.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub by_handler: bool,
     /// What is wrong with this record as a whole.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub reason: Option<String>,
