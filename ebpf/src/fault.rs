@@ -92,10 +92,27 @@ pub fn chosen_for_memory(context: &RawTracePointContext) -> Option<()> {
     Some(())
 }
 
-/// What is to be done about a signal: the fault to fill in, if any, and the signal that it is.
+/// Which fault is meant, for functions that the verifier looks at apart from their callers: those take numbers only.
+const NONE: u32 = 0;
+/// The entry of the current process in `FAULTS`.
+const FATAL: u32 = 1;
+/// The entry of the current thread in `HANDLED`.
+const KEPT: u32 = 2;
+
+/// What is to be done about a signal: the fault to fill in, and the signal that it is.
 struct Work {
-    fault: *mut Fault,
+    fault: u32,
     signal: i32,
+}
+
+/// The fault that is meant.
+#[inline(always)]
+fn fault_of(which: u32) -> Option<*mut Fault> {
+    match which {
+        FATAL => FAULTS.get_ptr_mut(Ids::current().pid),
+        KEPT => HANDLED.get_ptr_mut(Ids::current().tid),
+        _ => None,
+    }
 }
 
 /// `signal_deliver(sig, info, action)`: the default action of a signal that counts is a death; the SIGKILL that follows reaches each
@@ -123,7 +140,7 @@ pub fn delivered(context: &RawTracePointContext) -> Option<()> {
             if FAULT_SIGNALS >> (signal - 1) & 1 == 0 {
                 return None;
             }
-            Work { fault: core::ptr::null_mut(), signal }
+            Work { fault: KEPT, signal }
         } else {
             fatal(ids, watched, signal)?
         }
@@ -135,54 +152,57 @@ pub fn delivered(context: &RawTracePointContext) -> Option<()> {
         if !header.is_null() {
             thread_state(&raw mut (*header).death);
         }
-        let fault = if is_handled { handled(ids, watched, header, context.arg(1))? } else { work.fault };
-        if !fault.is_null() {
-            fill(fault, work.signal, context.arg(1), header);
-            (*fault).sender = (*watched).sender;
-            if is_handled {
-                (*fault).handler = handler;
-                (*fault).handler_flags = read(context.arg(2), config!(offsets.action_flags)).unwrap_or(0);
+        if is_handled && !handled(ids, watched, header, context.arg(1))? {
+            return None;
+        }
+    }
+    fill(work.fault, work.signal, context.arg(1));
+    if is_handled {
+        let kept = fault_of(KEPT)?;
+        // SAFETY: entries of this process and the current thread.
+        unsafe {
+            (*kept).handler = handler;
+            (*kept).handler_flags = read(context.arg(2), config!(offsets.action_flags)).unwrap_or(0);
+            if !may_copy(watched, (*kept).at_ns) {
+                return None;
             }
         }
-        let moment_ns = if is_handled { (*fault).at_ns } else { 0 };
-        if is_handled && !may_copy(watched, moment_ns) {
-            return None;
-        }
-        if header.is_null() {
-            return None;
-        }
-        if copy_memory(header, fault, moment_ns) == 1 {
-            copy_streams(fault);
-        }
+    }
+    copy_memory(work.fault);
+    if work.fault == FATAL {
+        copy_streams();
     }
     Some(())
 }
 
-/// Copies the memory of the current thread, and at a death what its process has not written yet. A function of its own: so that its
-/// variables and those of others need not fit on one stack of 512 bytes.
+/// Copies the memory of the current thread, for a kept fault or for its death. As the two that follow a function that the verifier looks
+/// at once: what its callers know would have it walk through all of this for each way that leads here. It also has a stack of its own.
+#[unsafe(no_mangle)]
 #[inline(never)]
-unsafe fn copy_memory(header: *mut SlotHeader, fault: *mut Fault, moment_ns: u64) -> u32 {
-    // SAFETY: the slot of the current thread, and an entry of its process or null.
+pub extern "C" fn copy_memory(which: u32) -> u32 {
+    let Some(header) = slot::existing() else { return 0 };
+    // SAFETY: the slot of the current thread, and a fault of its own.
     unsafe {
-        let kept = memory::copy(Ids::current(), &raw const (*header).death, moment_ns);
-        if fault.is_null() {
-            return 0;
-        }
-        if moment_ns != 0 {
-            (*fault).chunks = kept.chunks;
-            (*fault).windows = kept.windows;
-            (*fault).has_memory = 1;
-            return 0;
+        let kept = if which == KEPT { fault_of(KEPT) } else { None }.unwrap_or(core::ptr::null_mut());
+        let moment_ns = if kept.is_null() { 0 } else { (*kept).at_ns };
+        let copied = memory::copy(Ids::current(), header, moment_ns);
+        if !kept.is_null() {
+            (*kept).chunks = copied.chunks;
+            (*kept).windows = copied.windows;
+            (*kept).has_memory = 1;
         }
     }
-    1
+    0
 }
 
-/// Copies what the process has not written yet.
+/// Copies what the process that dies has not written yet.
+#[unsafe(no_mangle)]
 #[inline(never)]
-unsafe fn copy_streams(fault: *mut Fault) -> u32 {
-    // SAFETY: an entry of the current process.
-    unsafe { (*fault).stream_list = streams::copy(Ids::current()).unwrap_or(0) };
+pub extern "C" fn copy_streams() -> u32 {
+    if let Some(fault) = fault_of(FATAL) {
+        // SAFETY: an entry of the current process.
+        unsafe { (*fault).stream_list = streams::copy(Ids::current()).unwrap_or(0) };
+    }
     0
 }
 
@@ -204,7 +224,7 @@ unsafe fn fatal(ids: Ids, watched: *mut Watched, signal: i32) -> Option<Work> {
         }
         // Another thread may have been faster. (The same thread again: the first signal did not kill, as for the init of a namespace.)
         let is_first = FAULTS.get_ptr(ids.pid).is_none_or(|fault| (*fault).tid == ids.tid);
-        Some(Work { fault: if is_first { new_fault(ids)? } else { core::ptr::null_mut() }, signal })
+        Some(Work { fault: if is_first { new_fault(ids)? } else { NONE }, signal })
     }
 }
 
@@ -217,13 +237,13 @@ unsafe fn killed(ids: Ids, watched: *mut Watched) -> Option<Work> {
         return None; // another thread executes another program
     }
     let by = (read::<u32>(signal, config!(offsets.signal_exit_code))? & SIGNAL_BITS) as i32;
-    let snapshot = Work { fault: core::ptr::null_mut(), signal: by };
+    let snapshot = Work { fault: NONE, signal: by };
     // SAFETY: plain numbers in map values.
     unsafe {
         if let Some(fault) = FAULTS.get_ptr(ids.pid) {
             // No thread is struck more than the others: the main one stands for all, where it lives.
             let is_better = by != 0 && (*fault).info == INFO_NONE && (*fault).signal == by && ids.pid == ids.tid;
-            return Some(Work { fault: if is_better { new_fault(ids)? } else { core::ptr::null_mut() }, ..snapshot });
+            return Some(Work { fault: if is_better { new_fault(ids)? } else { NONE }, ..snapshot });
         }
         if is_chosen(by) || HANDLED.get_ptr(ids.tid).is_some() {
             return Some(Work { fault: new_fault(ids)?, ..snapshot });
@@ -233,34 +253,34 @@ unsafe fn killed(ids: Ids, watched: *mut Watched) -> Option<Work> {
 }
 
 #[inline(always)]
-fn new_fault(ids: Ids) -> Option<*mut Fault> {
+fn new_fault(ids: Ids) -> Option<u32> {
     FAULTS.insert(ids.pid, &EMPTY_FAULT, 0).ok()?;
-    FAULTS.get_ptr_mut(ids.pid)
+    Some(FATAL)
 }
 
-/// Where to keep a fault that a handler takes. `None` if it belongs to the one that is kept: the handler returned and nothing has
+/// Makes room for a fault that a handler takes. False if it belongs to the one that is kept: the handler returned and nothing has
 /// changed, or it happened in that one's handler.
 #[inline(always)]
-unsafe fn handled(ids: Ids, watched: *mut Watched, header: *mut SlotHeader, info: u64) -> Option<*mut Fault> {
+unsafe fn handled(ids: Ids, watched: *mut Watched, header: *mut SlotHeader, info: u64) -> Option<bool> {
     // SAFETY: entries of the current thread.
     unsafe {
         let Some(kept) = HANDLED.get_ptr_mut(ids.tid) else {
             HANDLED.insert(ids.tid, &EMPTY_FAULT, 0).ok()?;
             add(&raw mut (*watched).handled, 1);
-            return HANDLED.get_ptr_mut(ids.tid);
+            return Some(true);
         };
         let address = if info > LAST_STAND_IN { read(info, 16).unwrap_or(0) } else { 0 };
         if !header.is_null() {
             if (*kept).address == address && is_same_state(kept, header) {
                 (*kept).repeated += 1;
-                return None;
+                return Some(false);
             }
             if is_in_handler(kept, (*header).death.registers[Registers::STACK_POINTER_WORD], blocked()) {
-                return None;
+                return Some(false);
             }
         }
-        survived(watched, kept);
-        Some(kept)
+        survived(ids.tid);
+        Some(true)
     }
 }
 
@@ -319,9 +339,12 @@ unsafe fn may_copy(watched: *mut Watched, now_ns: u64) -> bool {
 }
 
 /// The program went on after the kept fault: user space is told, if it wants to be; what was copied is given back otherwise.
+#[unsafe(no_mangle)]
 #[inline(never)]
-unsafe fn survived(watched: *mut Watched, kept: *mut Fault) -> u32 {
+pub extern "C" fn survived(tid: u32) -> u32 {
     let ids = Ids::current();
+    let Some(watched) = WATCHED.get_ptr_mut(ids.pid) else { return 0 };
+    let Some(kept) = HANDLED.get_ptr_mut(tid) else { return 0 };
     // SAFETY: entries of this process.
     unsafe {
         if config!(survived_told) != 0 {
@@ -359,10 +382,12 @@ unsafe fn survived(watched: *mut Watched, kept: *mut Fault) -> u32 {
 #[inline(always)]
 pub fn forget(ids: Ids, tid: u32) {
     let Some(watched) = WATCHED.get_ptr_mut(ids.pid) else { return };
-    let Some(kept) = HANDLED.get_ptr_mut(tid) else { return };
-    // SAFETY: entries of this process.
+    if HANDLED.get_ptr(tid).is_none() {
+        return;
+    }
+    survived(tid);
+    // SAFETY: the entry of this process.
     unsafe {
-        survived(watched, kept);
         add(&raw mut (*watched).handled, u64::MAX);
     }
     let _ = HANDLED.remove(tid);
@@ -390,26 +415,23 @@ pub fn exits(ids: Ids) -> Option<()> {
     if mm == 0 || FAULTS.get_ptr(ids.pid).is_some() {
         return None;
     }
-    let fault = new_fault(ids)?;
-    let header = slot::for_death(ids).unwrap_or(core::ptr::null_mut());
-    // SAFETY: entries of this process and the slot of the current thread.
-    unsafe {
-        if !header.is_null() {
-            thread_state(&raw mut (*header).death);
-        }
-        fill(fault, 0, 0, header);
-        if !header.is_null() {
-            copy_memory(header, fault, 0);
-        }
-        copy_streams(fault);
+    let which = new_fault(ids)?;
+    if let Some(header) = slot::for_death(ids) {
+        // SAFETY: the slot of the current thread.
+        unsafe { thread_state(&raw mut (*header).death) };
     }
+    fill(which, 0, 0);
+    copy_memory(which);
+    copy_streams();
     Some(())
 }
 
 /// What is known of a signal and of the thread that it reaches.
+#[unsafe(no_mangle)]
 #[inline(never)]
-unsafe fn fill(fault: *mut Fault, signal: i32, info: u64, header: *mut SlotHeader) -> u32 {
+pub extern "C" fn fill(which: u32, signal: i32, info: u64) -> u32 {
     let ids = Ids::current();
+    let Some(fault) = fault_of(which) else { return 0 };
     // SAFETY: a value in a map that only the threads of this process write to, and the others found it taken.
     unsafe {
         let task = bpf_get_current_task();
@@ -437,7 +459,10 @@ unsafe fn fill(fault: *mut Fault, signal: i32, info: u64, header: *mut SlotHeade
         }
         (*fault).alt_stack = read(task, config!(offsets.task_alt_stack)).unwrap_or(0);
         (*fault).alt_stack_bytes = read(task, config!(offsets.task_alt_stack_bytes)).unwrap_or(0);
-        (*fault).calls = if header.is_null() { 0 } else { (*header).calls };
+        (*fault).calls = slot::existing().map_or(0, |header| (*header).calls);
+        if let Some(watched) = WATCHED.get_ptr(ids.pid) {
+            (*fault).sender = (*watched).sender;
+        }
         (*fault).uid = bpf_get_current_uid_gid() as u32;
         arguments(fault);
         thread_state(&raw mut (*fault).thread);

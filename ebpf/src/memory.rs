@@ -8,7 +8,7 @@ use lastwords_abi::layout::{
     AS_IN_MEMORY, CHUNK_BYTES, MemoryHeader, PoolHeader, RETURN_ADDRESS, SLOT_ENDED, WINDOW_BEFORE_BYTES, WINDOW_BYTES,
     WINDOW_STACK_WORDS,
 };
-use lastwords_abi::{Counter, ThreadState};
+use lastwords_abi::{Counter, REGISTER_WORDS, SlotHeader};
 
 use crate::kernel::read;
 use crate::maps::{CHUNKS, FREE_CHUNKS, FREE_WINDOWS, WINDOWS, config, count};
@@ -31,9 +31,10 @@ const MAX_KEPT: u32 = 1024;
 /// Words of the set of places that have a window already.
 const SEEN_WORDS: usize = 8;
 
-/// What the copying loops share.
+/// What the copying loops share. It lies in the slot and not on the stack: the verifier keeps account of what it knows of each word of
+/// a stack, and would walk through the loops once more for each combination.
+#[repr(C)]
 struct Copier {
-    state: *const ThreadState,
     pid: u64,
     tid: u64,
     /// The handled fault that it is for, or 0.
@@ -65,59 +66,66 @@ pub struct Kept {
 
 /// Copies what can be had of the current thread: for a handled fault at that time, or for its death (0).
 #[inline(always)]
-pub unsafe fn copy(ids: Ids, state: *const ThreadState, moment_ns: u64) -> Kept {
-    // SAFETY: the caller's struct in a map.
-    let start = unsafe { (*state).registers[Registers::STACK_POINTER_WORD] };
-    let mut copier = Copier {
-        state,
-        pid: u64::from(ids.pid),
-        tid: u64::from(ids.tid),
-        moment_ns,
-        chunks: 0,
-        windows: 0,
-        alt_stack: 0,
-        alt_stack_bytes: 0,
-        looked_at: 0,
-        start,
-        end: start,
-        copied: 0,
-        instance: 0,
-        seen: [0; SEEN_WORDS],
-    };
+pub unsafe fn copy(ids: Ids, header: *mut SlotHeader, moment_ns: u64) -> Kept {
+    let mut context = header;
+    let context: *mut c_void = (&raw mut context).cast();
     let pages = config!(stack_bytes) / PAGE_BYTES as u32 + 1;
     let words = Registers::POINTER_WORDS + WINDOW_STACK_WORDS;
-    // SAFETY: the callbacks get `copier`, which outlives the loops.
+    // SAFETY: the slot of the current thread; the callbacks get a pointer to it that outlives the loops.
     unsafe {
+        let copier = scratch(header);
+        let start = (*header).death.registers[Registers::STACK_POINTER_WORD];
         let task = bpf_get_current_task();
+        (*copier).pid = u64::from(ids.pid);
+        (*copier).tid = u64::from(ids.tid);
+        (*copier).moment_ns = moment_ns;
+        (*copier).chunks = 0;
+        (*copier).windows = 0;
+        (*copier).start = start;
+        (*copier).end = start;
+        (*copier).copied = 0;
+        (*copier).seen = [0; SEEN_WORDS];
         let utask: u64 = read(task, config!(offsets.task_utask)).unwrap_or(0);
-        copier.instance = if utask == 0 { 0 } else { read(utask, config!(offsets.utask_returns)).unwrap_or(0) };
-        bpf_loop(MAX_RETURNS, copy_return as *mut c_void, (&raw mut copier).cast(), 0);
-        bpf_loop(pages, copy_page as *mut c_void, (&raw mut copier).cast(), 0);
-        bpf_loop(words, open_window as *mut c_void, (&raw mut copier).cast(), 0);
-        copier.alt_stack = read(task, config!(offsets.task_alt_stack)).unwrap_or(0);
-        copier.alt_stack_bytes = read(task, config!(offsets.task_alt_stack_bytes)).unwrap_or(0);
-        if start.wrapping_sub(copier.alt_stack) < copier.alt_stack_bytes {
-            copier.looked_at = start & !7;
-            copier.copied = 0;
-            copier.start = 0;
-            bpf_loop(MAX_ALT_STACK_WORDS, find_interrupted as *mut c_void, (&raw mut copier).cast(), 0);
-            if copier.start != 0 {
-                bpf_loop(pages, copy_page as *mut c_void, (&raw mut copier).cast(), 0);
+        (*copier).instance = if utask == 0 { 0 } else { read(utask, config!(offsets.utask_returns)).unwrap_or(0) };
+        bpf_loop(MAX_RETURNS, copy_return as *mut c_void, context, 0);
+        bpf_loop(pages, copy_page as *mut c_void, context, 0);
+        bpf_loop(words, open_window as *mut c_void, context, 0);
+        let end = (*copier).end;
+
+        (*copier).alt_stack = read(task, config!(offsets.task_alt_stack)).unwrap_or(0);
+        (*copier).alt_stack_bytes = read(task, config!(offsets.task_alt_stack_bytes)).unwrap_or(0);
+        if start.wrapping_sub((*copier).alt_stack) < (*copier).alt_stack_bytes {
+            (*copier).looked_at = start & !7;
+            (*copier).copied = 0;
+            (*copier).start = 0;
+            bpf_loop(MAX_ALT_STACK_WORDS, find_interrupted as *mut c_void, context, 0);
+            if (*copier).start != 0 {
+                bpf_loop(pages, copy_page as *mut c_void, context, 0);
             }
         }
         if ids.pid == ids.tid {
             // What called `main` and what main called first, for stacks that are too deep to be copied whole.
             let mm: u64 = read(task, config!(offsets.task_mm)).unwrap_or(0);
-            let end: u64 = read(mm, config!(offsets.mm_start_stack)).unwrap_or(0);
-            copier.start = (end & !(PAGE_BYTES - 1)).wrapping_sub(END_PAGES * PAGE_BYTES);
-            if end != 0 && copier.start >= copier.end {
-                copier.end = copier.start;
-                bpf_loop(END_PAGES as u32 + 1, copy_page as *mut c_void, (&raw mut copier).cast(), 0);
+            let stack_end: u64 = read(mm, config!(offsets.mm_start_stack)).unwrap_or(0);
+            (*copier).start = (stack_end & !(PAGE_BYTES - 1)).wrapping_sub(END_PAGES * PAGE_BYTES);
+            let copied_to = if (*copier).end > end { (*copier).end } else { end };
+            if stack_end != 0 && (*copier).start >= copied_to {
+                (*copier).end = (*copier).start;
+                bpf_loop(END_PAGES as u32 + 1, copy_page as *mut c_void, context, 0);
             }
         }
+        Kept { chunks: (*copier).chunks, windows: (*copier).windows }
     }
-    Kept { chunks: copier.chunks, windows: copier.windows }
 }
+
+/// The part of a slot that probes use while they run: none does while its thread dies or takes a signal.
+#[inline(always)]
+unsafe fn scratch(header: *mut SlotHeader) -> *mut Copier {
+    // SAFETY: the caller's slot.
+    unsafe { (&raw mut (*header).registers).cast() }
+}
+
+const _: () = assert!(size_of::<Copier>() <= 8 * REGISTER_WORDS);
 
 /// Gives the entries of a handled fault back: nobody died of it.
 #[inline(always)]
@@ -151,10 +159,11 @@ unsafe extern "C" fn release_one(_number: u32, kept: *mut c_void) -> i64 {
 
 /// Looks at the next word of the alternate stack: where the kernel has saved that stack's own bounds (`uc_stack`), it has saved the
 /// interrupted stack pointer behind them. 1 ends the loop.
-unsafe extern "C" fn find_interrupted(_number: u32, copier: *mut c_void) -> i64 {
-    let copier = copier.cast::<Copier>();
-    // SAFETY: `copy` passed its copier; the helpers write eight bytes to locals of eight bytes, and check addresses.
+unsafe extern "C" fn find_interrupted(_number: u32, context: *mut c_void) -> i64 {
+    // SAFETY: `copy` passed a pointer to a slot; the helpers write eight bytes to locals of eight bytes, and check addresses.
     unsafe {
+        let header = *context.cast::<*mut SlotHeader>();
+        let copier = scratch(header);
         let at = (*copier).looked_at;
         (*copier).looked_at = at + 8;
         if at.wrapping_sub((*copier).alt_stack) >= (*copier).alt_stack_bytes {
@@ -183,10 +192,11 @@ pub fn user_word(at: u64) -> Option<u64> {
 }
 
 /// Notes a return address in whose place the kernel has put its trampoline; 1 ends the loop.
-unsafe extern "C" fn copy_return(_number: u32, copier: *mut c_void) -> i64 {
-    let copier = copier.cast::<Copier>();
-    // SAFETY: `copy` passed its copier; the window is ours until it is labelled.
+unsafe extern "C" fn copy_return(_number: u32, context: *mut c_void) -> i64 {
+    // SAFETY: `copy` passed a pointer to a slot; the window is ours until it is labelled.
     unsafe {
+        let header = *context.cast::<*mut SlotHeader>();
+        let copier = scratch(header);
         let instance = (*copier).instance;
         if instance == 0 {
             return 1;
@@ -205,10 +215,11 @@ unsafe extern "C" fn copy_return(_number: u32, copier: *mut c_void) -> i64 {
 }
 
 /// Copies up to the end of a page of the stack; 1 ends the loop.
-unsafe extern "C" fn copy_page(_number: u32, copier: *mut c_void) -> i64 {
-    let copier = copier.cast::<Copier>();
-    // SAFETY: `copy` passed its copier; the chunk is ours until it is pushed or marked.
+unsafe extern "C" fn copy_page(_number: u32, context: *mut c_void) -> i64 {
+    // SAFETY: `copy` passed a pointer to a slot; the chunk is ours until it is pushed or marked.
     unsafe {
+        let header = *context.cast::<*mut SlotHeader>();
+        let copier = scratch(header);
         let from = (*copier).end;
         let done = from - (*copier).start;
         let length = PAGE_BYTES - (from & (PAGE_BYTES - 1));
@@ -244,11 +255,12 @@ unsafe extern "C" fn copy_page(_number: u32, copier: *mut c_void) -> i64 {
 }
 
 /// Opens a window on what a register or a word of the stack points to.
-unsafe extern "C" fn open_window(number: u32, copier: *mut c_void) -> i64 {
-    let copier = copier.cast::<Copier>();
-    // SAFETY: `copy` passed its copier; the window is ours until it is pushed or marked.
+unsafe extern "C" fn open_window(number: u32, context: *mut c_void) -> i64 {
+    // SAFETY: `copy` passed a pointer to a slot; the window is ours until it is pushed or marked.
     unsafe {
-        let Some(address) = candidate(number, copier) else { return 0 };
+        let header = *context.cast::<*mut SlotHeader>();
+        let copier = scratch(header);
+        let Some(address) = candidate(number, header) else { return 0 };
         let on_stack = address >= (*copier).start && address < (*copier).end;
         if !(LOWEST_ADDRESS..HIGHEST_ADDRESS).contains(&address) || on_stack || was_seen(copier, address) {
             return 0;
@@ -279,14 +291,14 @@ unsafe extern "C" fn open_window(number: u32, copier: *mut c_void) -> i64 {
 
 /// The address that window `number` is for.
 #[inline(always)]
-unsafe fn candidate(number: u32, copier: *mut Copier) -> Option<u64> {
-    // SAFETY: the caller's copier, an index below the bound.
+unsafe fn candidate(number: u32, header: *mut SlotHeader) -> Option<u64> {
+    // SAFETY: the caller's slot, an index below the bound.
     unsafe {
         if number < Registers::POINTER_WORDS {
-            return Some((*(*copier).state).registers[number as usize & 15]);
+            return Some((*header).death.registers[number as usize & 15]);
         }
         let mut word = 0u64;
-        let at = ((*copier).start & !7) + u64::from(number - Registers::POINTER_WORDS) * 8;
+        let at = ((*scratch(header)).start & !7) + u64::from(number - Registers::POINTER_WORDS) * 8;
         let failed = bpf_probe_read_user((&raw mut word).cast(), 8, at as *const c_void);
         (failed == 0).then_some(word)
     }
