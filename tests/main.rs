@@ -10,6 +10,7 @@ mod doctor;
 mod errors;
 mod fixtures;
 mod functions;
+mod handled;
 mod history;
 mod languages;
 mod no_debug_info;

@@ -258,8 +258,7 @@ fn new_fault(ids: Ids) -> Option<u32> {
     Some(FATAL)
 }
 
-/// Makes room for a fault that a handler takes. False if it belongs to the one that is kept: the handler returned and nothing has
-/// changed, or it happened in that one's handler.
+/// Makes room for a fault that a handler takes. False if it happened in the handler of the one that is kept.
 #[inline(always)]
 unsafe fn handled(ids: Ids, watched: *mut Watched, header: *mut SlotHeader, info: u64) -> Option<bool> {
     // SAFETY: entries of the current thread.
@@ -272,8 +271,11 @@ unsafe fn handled(ids: Ids, watched: *mut Watched, header: *mut SlotHeader, info
         let address = if info > LAST_STAND_IN { read(info, 16).unwrap_or(0) } else { 0 };
         if !header.is_null() {
             if (*kept).address == address && is_same_state(kept, header) {
+                // The handler returned and changed nothing; or the program went on and came here again, which looks the same. So the
+                // later one is kept: what is told of it is never out of date.
                 (*kept).repeated += 1;
-                return Some(false);
+                give_back(ids.tid);
+                return Some(true);
             }
             if is_in_handler(kept, (*header).death.registers[Registers::STACK_POINTER_WORD], blocked()) {
                 return Some(false);
@@ -369,11 +371,22 @@ pub extern "C" fn survived(tid: u32) -> u32 {
                 count(Counter::SURVIVED_NOT_TOLD);
             }
         }
+        (*kept).repeated = 0;
+    }
+    give_back(tid)
+}
+
+/// Gives back what was copied with the kept fault of a thread.
+#[unsafe(no_mangle)]
+#[inline(never)]
+pub extern "C" fn give_back(tid: u32) -> u32 {
+    let Some(kept) = HANDLED.get_ptr_mut(tid) else { return 0 };
+    // SAFETY: an entry of the current process.
+    unsafe {
         memory::release(Kept { chunks: (*kept).chunks, windows: (*kept).windows });
         (*kept).chunks = 0;
         (*kept).windows = 0;
         (*kept).has_memory = 0;
-        (*kept).repeated = 0;
     }
     0
 }

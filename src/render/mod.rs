@@ -3,6 +3,7 @@
 pub mod call;
 pub mod escape;
 pub mod frame;
+mod handled;
 pub mod output;
 pub mod style;
 pub mod text;

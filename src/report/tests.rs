@@ -64,6 +64,7 @@ pub fn small_report() -> Report {
         at_ns: 1_234_567_890,
         args: vec![text_value("str", "this is a string.")],
         returned: Some(returned),
+        by_handler: false,
         reason: None,
     };
     let thread = Thread {
@@ -110,6 +111,7 @@ pub fn small_report() -> Report {
             explanation: "wrote to address 0x0, where no memory is mapped (a null pointer)".into(),
             at_ns: 1_300_000_000,
             sender: None,
+            ..Fault::default()
         },
         threads: vec![thread],
         output: Vec::new(),
