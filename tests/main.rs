@@ -13,6 +13,7 @@ mod errors;
 mod fixtures;
 mod frames;
 mod functions;
+mod handled;
 mod history;
 mod languages;
 mod modules;

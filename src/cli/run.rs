@@ -5,7 +5,8 @@ use std::path::{Path, PathBuf};
 
 use super::error::Error;
 use super::selection::SelectionArgs;
-use super::watch::{Signals, until_end};
+use super::signals::Signals;
+use super::watch::{self, until_end};
 use super::{coroner, page};
 use crate::binary::{Binary, Streams, find_program};
 use crate::launch::{Ending, Identity, Suspended};
@@ -33,6 +34,12 @@ pub struct RunArgs {
     /// Stack to keep of each thread of a dead process
     #[arg(long, value_name = "KIB", default_value_t = 64, value_parser = clap::value_parser!(u32).range(0..=1024))]
     stack: u32,
+    /// Signals that count as a crash: names or numbers, `default`, `all`; `+TERM` and `-ABRT` change the default
+    #[arg(long, value_name = "SIGNALS", default_value = "default", allow_hyphen_values = true)]
+    on: Signals,
+    /// Report faults that the program survives, too
+    #[arg(long)]
+    handled: bool,
     /// Whether to record what calls return, and how long they take
     #[arg(long, value_enum, default_value_t = Returns::Auto, value_name = "WHEN")]
     returns: Returns,
@@ -133,6 +140,8 @@ impl Run {
                 calls: args.calls,
                 threads: args.threads,
                 stack_bytes: args.stack * 1024,
+                signals: args.on.0,
+                handled: args.handled,
                 ..Settings::default()
             },
             tier: args.tier,
@@ -182,7 +191,7 @@ pub fn execute(run: &Run) -> Result<Ending, Error> {
     }
     let suspended = Suspended::new(&run.program, &run.arguments, run.identity.as_ref())?;
     recorder.watch(suspended.pid().as_raw().cast_unsigned())?;
-    let signals = Signals::take().map_err(Error::Wait)?;
+    let signals = watch::Signals::take().map_err(Error::Wait)?;
     let mut mappings =
         MappingLog::watch(suspended.pid()).inspect_err(|error| tracing::debug!(%error, "mappings are not told")).ok();
     let running = suspended.start()?;

@@ -26,7 +26,10 @@ pub fn assemble(snapshot: &Snapshot, plan: &Plan, context: Context<'_>) -> Repor
         fault: explain::fault(&snapshot.fault, process.pid, snapshot.event.watched.started_ns, pc),
         process,
         threads: threads(snapshot, plan, &context),
-        output: streams::pending(&snapshot.memory, Avma(snapshot.fault.stream_list)),
+        output: streams::pending(
+            snapshot.memory_at_end.as_ref().unwrap_or(&snapshot.memory),
+            Avma(snapshot.fault.stream_list),
+        ),
         recorder: recorder(snapshot, &context),
         tool: context.tool,
         probes: context.probes,
@@ -62,8 +65,11 @@ fn seen_or_global(seen: u32, global: u32) -> u32 {
 
 /// The threads, the crashed one first, then by id.
 fn threads(snapshot: &Snapshot, plan: &Plan, context: &Context<'_>) -> Vec<Thread> {
-    let variables = context.code.map(|code| Variables::new(code, &snapshot.memory, context.string_bytes));
-    let walk = Walk { snapshot, plan, context, calls: &[], variables: variables.as_ref() };
+    let at_end = snapshot.memory_at_end.as_ref().unwrap_or(&snapshot.memory);
+    let variables = [&snapshot.memory, at_end]
+        .map(|memory| context.code.map(|code| Variables::new(code, memory, context.string_bytes)));
+    let variables = variables.each_ref().map(Option::as_ref);
+    let walk = Walk { snapshot, plan, context, calls: &[], crashed: false, variables };
     let mut threads: Vec<Thread> = snapshot.threads.iter().map(|history| thread(history, walk)).collect();
     if !threads.iter().any(|thread| thread.crashed) {
         threads.push(thread_without_ring(walk));
@@ -79,15 +85,32 @@ fn thread(history: &ThreadHistory, walk: Walk<'_, '_>) -> Thread {
     // The fault has the state at the very signal; the slot has it too, unless the copy of it was taken too early.
     let state = if crashed && snapshot.fault.thread.at_ns != 0 { &snapshot.fault.thread } else { &header.death };
     let stack_pointer = register(state, context.registers.stack_pointer);
-    let left = returned::left_frames(&history.calls, stack_pointer, context.registers.return_address_bytes);
+    // Calls that a handler made are on its own part of the stack, where the thread stood in the end.
+    let before_handler = match snapshot.fault.handler {
+        0 => u64::MAX,
+        _ if crashed => snapshot.fault.calls.saturating_sub(header.first),
+        _ => u64::MAX,
+    };
+    let (before, after) =
+        history.calls.split_at(history.calls.partition_point(|call| call.record.sequence < before_handler));
+    let pushed = context.registers.return_address_bytes;
+    let mut left = returned::left_frames(before, stack_pointer, pushed);
+    left.extend(returned::left_frames(after, register(&header.death, context.registers.stack_pointer), pushed));
     let started_ns = snapshot.event.watched.started_ns;
-    let calls = history.calls.iter().zip(left).map(|(raw, is_left)| call(raw, plan, started_ns, is_left)).collect();
-    let walk = Walk { calls: &history.calls, ..walk };
+    let calls = history.calls.iter().zip(left).map(|(raw, is_left)| Call {
+        by_handler: raw.record.sequence >= before_handler,
+        ..call(raw, plan, started_ns, is_left)
+    });
     let mut thread = Thread {
-        calls,
+        calls: calls.collect(),
         calls_total: Some(header.calls),
         calls_overwritten: header.calls.saturating_sub(history.calls.len() as u64),
-        ..thread_in_state(seen_or_global(header.ns_tid, header.tid), crashed, state, &walk)
+        ..thread_in_state(
+            seen_or_global(header.ns_tid, header.tid),
+            crashed,
+            state,
+            &Walk { calls: &history.calls, crashed, ..walk },
+        )
     };
     entry::join(&mut thread.frames, &mut thread.calls);
     thread
@@ -100,7 +123,9 @@ struct Walk<'a, 'c> {
     plan: &'a Plan,
     context: &'a Context<'c>,
     calls: &'a [RawCall],
-    variables: Option<&'a Variables<'a, 'c>>,
+    crashed: bool,
+    /// Of the thread that crashed, and of the others.
+    variables: [Option<&'a Variables<'a, 'c>>; 2],
 }
 
 impl Walk<'_, '_> {
@@ -111,12 +136,14 @@ impl Walk<'_, '_> {
             return (innermost.into_iter().collect(), None);
         };
         let registers = unwind::Registers::from_words(&state.registers, code.arch);
-        let stack = unwind::Stack { registers: &registers, memory: &self.snapshot.memory, end: None };
+        let at_end = self.snapshot.memory_at_end.as_ref().filter(|_| !self.crashed);
+        let memory = at_end.unwrap_or(&self.snapshot.memory);
+        let stack = unwind::Stack { registers: &registers, memory, end: None };
         let backtrace = unwind::unwind(stack, code);
         let placed = frames::place(&backtrace, code);
         let mut frames = frames::report(&placed, code, self.calls, self.plan);
-        overwritten::mark(&mut frames, &self.snapshot.memory, code);
-        if let Some(variables) = self.variables {
+        overwritten::mark(&mut frames, memory, code);
+        if let Some(variables) = self.variables[usize::from(!self.crashed)] {
             variables.fill(&mut frames, &placed, &backtrace, bounds);
         }
         (frames, frames::why_ended(&backtrace))
@@ -126,6 +153,7 @@ impl Walk<'_, '_> {
 /// The crashed thread, if it has found no free slot: its calls were not recorded.
 fn thread_without_ring(walk: Walk<'_, '_>) -> Thread {
     let fault = &walk.snapshot.fault;
+    let walk = Walk { crashed: true, ..walk };
     thread_in_state(seen_or_global(fault.ns_tid, fault.tid), true, &fault.thread, &walk)
 }
 
@@ -190,6 +218,7 @@ fn call(raw: &RawCall, plan: &Plan, started_ns: u64, is_left: bool) -> Call {
         args: decode::arguments(function, &plan.types, &raw.data),
         returned: returned::returned(record, function, &plan.types, is_left),
         frame: None,
+        by_handler: false,
         reason: None,
     }
 }

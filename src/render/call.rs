@@ -44,6 +44,9 @@ fn rest(call: &Call, style: CallStyle<'_>) -> String {
     if let Some(place) = place(call.file.as_deref(), call.line, style.directory) {
         line += &format!("   {}", place.style(style::faint()));
     }
+    if call.by_handler {
+        line += "   (by the handler of the fault)";
+    }
     if let Some(reason) = &call.reason {
         line += &format!("   {}", format!("<{}>", plain(reason)).style(style::doubt()));
     }

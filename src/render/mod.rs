@@ -4,6 +4,7 @@ pub mod call;
 pub mod escape;
 pub mod folded;
 pub mod frame;
+mod handled;
 pub mod output;
 pub mod source;
 pub mod style;

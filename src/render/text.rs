@@ -8,7 +8,7 @@ use owo_colors::OwoColorize;
 use super::call::{CallStyle, lines, place};
 use super::escape::plain;
 use super::output;
-use super::{frame, source, style};
+use super::{frame, handled, source, style};
 use crate::report::{Report, Thread};
 
 /// Calls that are shown of a thread that did not crash.
@@ -29,6 +29,9 @@ pub fn page(report: &Report, verbose: bool) -> String {
 
 fn write_page(page: &mut String, report: &Report, verbose: bool) -> std::fmt::Result {
     writeln!(page, "{}", headline(report))?;
+    if let Some(sentence) = handled::sentence(&report.fault) {
+        writeln!(page, "{sentence}")?;
+    }
     let (crashed, others): (Vec<&Thread>, Vec<&Thread>) = report.threads.iter().partition(|thread| thread.crashed);
     for thread in crashed {
         write_crashed(page, thread, report, verbose)?;
@@ -51,7 +54,8 @@ fn write_page(page: &mut String, report: &Report, verbose: bool) -> std::fmt::Re
 fn headline(report: &Report) -> String {
     let (process, fault) = (&report.process, &report.fault);
     let program = Path::new(&process.exe).file_name().map(|name| name.to_string_lossy()).unwrap_or("?".into());
-    let what = format!("{} (pid {}) was killed by {}", plain(&program), process.pid, plain(&fault.signal));
+    let verb = handled::verb(fault);
+    let what = format!("{} (pid {}) {verb} {}", plain(&program), process.pid, plain(&fault.signal));
     format!("{}: {}", what.style(style::alarm()), plain(&fault.explanation))
 }
 

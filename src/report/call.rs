@@ -50,6 +50,9 @@ pub struct Call {
     /// The `n` of the frame in the thread's `frames` that it still had when the process died.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub frame: Option<u64>,
+    /// The thread's handler of the fault made it: it comes after the fault.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub by_handler: bool,
     /// What is wrong with this record as a whole.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub reason: Option<String>,

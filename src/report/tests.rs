@@ -65,6 +65,7 @@ pub fn small_report() -> Report {
         args: vec![text_value("str", "this is a string.")],
         returned: Some(returned),
         frame: None,
+        by_handler: false,
         reason: None,
     };
     let thread = Thread {
@@ -118,6 +119,7 @@ pub fn small_report() -> Report {
             explanation: "wrote to address 0x0, where no memory is mapped (a null pointer)".into(),
             at_ns: 1_300_000_000,
             sender: None,
+            ..Fault::default()
         },
         threads: vec![thread],
         output: Vec::new(),

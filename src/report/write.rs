@@ -148,7 +148,8 @@ fn create_unfinished<'a>(folder: &'a OwnedFd, name: &str) -> io::Result<(File, U
     Err(Errno::EEXIST.into())
 }
 
-/// `PROG-PID-TIME.json`, TIME being the moment of the fault in UTC: `exp1-4711-20261123T131336Z.json`.
+/// `PROG-PID-TIME.json`, TIME being the moment of the fault in UTC: `exp1-4711-20261123T131336Z.json`. Of a fault that was survived:
+/// `PROG-PID-TIME-survived-NANOSECONDS.json`, those being `fault.at_ns`.
 pub(super) fn file_name(report: &Report) -> String {
     let process = &report.process;
     let program = Path::new(&process.exe).file_name().map_or("unknown".into(), |name| name.to_string_lossy());
@@ -156,7 +157,9 @@ pub(super) fn file_name(report: &Report) -> String {
     let is_plain = |c: char| c.is_alphanumeric() || "._+-".contains(c);
     let program: String = program.chars().take(40).map(|c| if is_plain(c) { c } else { '_' }).collect();
     let time = time_of_fault(report).unwrap_or_else(Timestamp::now);
-    format!("{program}-{}-{}.json", process.pid, time.strftime("%Y%m%dT%H%M%SZ"))
+    // A process can survive more than one fault a second, and die in the same one.
+    let survived = if report.fault.survived { format!("-survived-{}", report.fault.at_ns) } else { String::new() };
+    format!("{program}-{}-{}{survived}.json", process.pid, time.strftime("%Y%m%dT%H%M%SZ"))
 }
 
 fn time_of_fault(report: &Report) -> Option<Timestamp> {

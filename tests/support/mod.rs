@@ -9,7 +9,7 @@ mod report;
 mod session;
 
 pub use fixture::{Compiler, Fixture};
-pub use lastwords::{Lastwords, Outcome, reports_in};
+pub use lastwords::{Lastwords, Outcome, reports_in, share_machine};
 pub use process::{Finished, LIMIT, wait};
 pub use report::{Report, Thread, number};
 pub use session::Session;

@@ -90,6 +90,11 @@ impl<'a> Thread<'a> {
         self.0["calls_total"].as_u64().expect("a number of calls")
     }
 
+    /// A field of it.
+    pub fn field(self, name: &str) -> &'a Value {
+        &self.0[name]
+    }
+
     /// How many of them are not in the report.
     pub fn calls_overwritten(self) -> u64 {
         self.0["calls_overwritten"].as_u64().expect("a number of calls")
