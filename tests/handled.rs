@@ -162,7 +162,8 @@ fn an_overflow_in_rust_is_a_fault_and_not_an_abort() {
     let flags = report.at("/fault/handler/flags");
     assert!(flags.as_array().is_some_and(|flags| flags.contains(&json!("SA_ONSTACK"))), "{flags}");
     let frames = functions(report.crashed_thread().field("frames"));
-    assert!(frames[0].ends_with("deeper"), "{frames:?}");
+    // Which of the two meets the end of the stack depends on where that begins.
+    assert!(frames[..2].iter().any(|frame| frame.ends_with("deeper")), "{frames:?}");
 }
 
 /// Guards against reports that nobody asked for not being there when somebody does, and against more of them than anybody reads.
