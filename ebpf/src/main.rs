@@ -11,6 +11,7 @@ mod maps;
 mod memory;
 mod pool;
 mod process;
+mod recent;
 mod registers;
 mod slot;
 mod steps;

@@ -14,6 +14,7 @@ use lastwords_abi::{COMM_BYTES, Counter, Event, Fault, MAX_ARGS_BYTES, NO_SLOT, 
 use crate::kernel::read;
 use crate::maps::{EMPTY_FAULT, FAULTS, SLOTS, TARGET, THREADS, WATCHED, config, count, send};
 use crate::memory;
+use crate::recent;
 use crate::registers::Registers;
 use crate::slot::{self, Ids};
 use crate::streams;
@@ -233,10 +234,13 @@ fn forget_thread(tid: u32) {
 #[inline(always)]
 fn snapshot(ids: Ids) -> Option<()> {
     let header = slot::for_death(ids)?;
-    // SAFETY: the slot of the current thread.
+    // SAFETY: the slot of the current thread; a plain number in a map value.
     unsafe {
         thread_state(&raw mut (*header).death);
-        memory::copy(ids, &raw const (*header).death);
+        memory::copy(ids, &raw mut (*header).death);
+        if FAULTS.get_ptr(ids.pid).is_some_and(|fault| (*fault).tid == ids.tid) {
+            recent::copy(ids, header);
+        }
     }
     Some(())
 }
@@ -250,6 +254,7 @@ unsafe fn thread_state(to: *mut ThreadState) {
         if config!(thread_tls_base) != 0 {
             (*to).tls_base = read(bpf_get_current_task(), config!(thread_tls_base)).unwrap_or(0);
         }
+        (*to).stack_end = 0;
         bpf_get_current_comm((&raw mut (*to).comm).cast(), COMM_BYTES as u32);
         (*to).at_ns = now();
     }

@@ -100,7 +100,13 @@ impl Fault {
         uid: 0,
         args_bytes: 0,
         args: [0; MAX_ARGS_BYTES],
-        thread: ThreadState { at_ns: 0, registers: [0; REGISTER_WORDS], tls_base: 0, comm: [0; COMM_BYTES] },
+        thread: ThreadState {
+            at_ns: 0,
+            registers: [0; REGISTER_WORDS],
+            tls_base: 0,
+            stack_end: 0,
+            comm: [0; COMM_BYTES],
+        },
     };
 }
 
@@ -150,6 +156,8 @@ pub struct ThreadState {
     pub registers: [u64; REGISTER_WORDS],
     /// Where its thread-local storage is (`thread.fsbase` on x86-64).
     pub tls_base: u64,
+    /// Below this the outermost part of the stack was copied, if the stack was too deep to be copied whole; 0 if it was not.
+    pub stack_end: u64,
     /// The thread's name.
     pub comm: [u8; COMM_BYTES],
 }
@@ -182,4 +190,4 @@ const _: () = assert!(size_of::<Record>() == 64);
 const _: () = assert!(size_of::<Fault>() == 88 + size_of::<ThreadState>() + MAX_ARGS_BYTES);
 const _: () = assert!(size_of::<Watched>() == 24);
 const _: () = assert!(size_of::<Event>() == 32);
-const _: () = assert!(size_of::<ThreadState>() == 16 + 8 * REGISTER_WORDS + COMM_BYTES);
+const _: () = assert!(size_of::<ThreadState>() == 24 + 8 * REGISTER_WORDS + COMM_BYTES);

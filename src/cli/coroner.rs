@@ -12,7 +12,7 @@ use nix::unistd::Pid;
 use super::flush::flush;
 use super::page;
 use super::run::{Output, Run};
-use crate::address::{LoadBias, Svma};
+use crate::address::{Avma, LoadBias, Svma};
 use crate::binary::Binary;
 use crate::crash::code::Code;
 use crate::crash::mapped;
@@ -101,6 +101,8 @@ impl<'a> Coroner<'a> {
         let mut memory = Memory::default();
         for range in &death.memory {
             memory.insert(range.address, &range.bytes);
+            let end = range.address.0.saturating_add(range.unreadable_bytes);
+            memory.mark_unreadable(range.address..Avma(end));
         }
         let snapshot = Snapshot {
             fault: death.fault,

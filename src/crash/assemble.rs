@@ -1,8 +1,10 @@
 //! All that is known of a death in; its report out.
 
+use lastwords_abi::layout::RECENT_CALLS;
 use lastwords_abi::record::ThreadState;
 use lastwords_abi::{Counter, Fault};
 
+use super::memory::Memory;
 use super::text::Text;
 use super::{
     Context, RawCall, RegisterNames, Snapshot, ThreadHistory, decode, explain, frames, returned, streams, unwind,
@@ -77,7 +79,12 @@ fn thread(history: &ThreadHistory, snapshot: &Snapshot, plan: &Plan, context: &C
     let stack_pointer = register(state, context.registers.stack_pointer);
     let left = returned::left_frames(&history.calls, stack_pointer, context.registers.return_address_bytes);
     let started_ns = snapshot.event.watched.started_ns;
-    let calls = history.calls.iter().zip(left).map(|(raw, is_left)| call(raw, plan, started_ns, is_left)).collect();
+    let older = history.calls.len().saturating_sub(RECENT_CALLS as usize);
+    let calls = history.calls.iter().zip(left).enumerate().map(|(index, (raw, is_left))| {
+        let now = (crashed && index >= older).then_some(&snapshot.memory);
+        call(raw, plan, started_ns, is_left, now)
+    });
+    let calls = calls.collect();
     Thread {
         calls,
         calls_total: Some(header.calls),
@@ -86,7 +93,7 @@ fn thread(history: &ThreadHistory, snapshot: &Snapshot, plan: &Plan, context: &C
             seen_or_global(header.ns_tid, header.tid),
             crashed,
             state,
-            &Walk { snapshot, plan, context, calls: &history.calls },
+            &Walk { snapshot, plan, context, calls: &history.calls, stack_end: header.death.stack_end },
         )
     }
 }
@@ -97,6 +104,8 @@ struct Walk<'a, 'c> {
     plan: &'a Plan,
     context: &'a Context<'c>,
     calls: &'a [RawCall],
+    /// Where the stack ends, if it was not copied whole; 0 if that is not known.
+    stack_end: u64,
 }
 
 impl Walk<'_, '_> {
@@ -107,7 +116,8 @@ impl Walk<'_, '_> {
             return (innermost.into_iter().collect(), None);
         };
         let registers = unwind::Registers::from_words(&state.registers, code.arch);
-        let stack = unwind::Stack { registers: &registers, memory: &self.snapshot.memory, end: None };
+        let end = (self.stack_end != 0).then_some(Avma(self.stack_end));
+        let stack = unwind::Stack { registers: &registers, memory: &self.snapshot.memory, end };
         let backtrace = unwind::unwind(stack, code);
         let placed = frames::place(&backtrace, code);
         (frames::report(&placed, code, self.calls, self.plan), frames::why_ended(&backtrace))
@@ -117,7 +127,7 @@ impl Walk<'_, '_> {
 /// The crashed thread, if it has found no free slot: its calls were not recorded.
 fn thread_without_ring(snapshot: &Snapshot, plan: &Plan, context: &Context<'_>) -> Thread {
     let fault = &snapshot.fault;
-    let walk = Walk { snapshot, plan, context, calls: &[] };
+    let walk = Walk { snapshot, plan, context, calls: &[], stack_end: 0 };
     thread_in_state(seen_or_global(fault.ns_tid, fault.tid), true, &fault.thread, &walk)
 }
 
@@ -163,7 +173,8 @@ fn file_and_line(place: Option<&SourceLine>) -> (Option<String>, Option<u32>) {
     place.map(|place| (place.file.to_string_lossy().into_owned(), place.line)).unzip()
 }
 
-fn call(raw: &RawCall, plan: &Plan, started_ns: u64, is_left: bool) -> Call {
+/// One call; `now` is the memory in which to follow its pointers again.
+fn call(raw: &RawCall, plan: &Plan, started_ns: u64, is_left: bool, now: Option<&Memory>) -> Call {
     let record = &raw.record;
     let at_ns = record.entered_ns.saturating_sub(started_ns);
     let Some(function) = plan.functions.get(record.function as usize) else {
@@ -179,7 +190,10 @@ fn call(raw: &RawCall, plan: &Plan, started_ns: u64, is_left: bool) -> Call {
         file,
         line,
         at_ns,
-        args: decode::arguments(function, &plan.types, &raw.data),
+        args: match now {
+            Some(memory) => decode::arguments_then_and_now(function, &plan.types, &raw.data, memory),
+            None => decode::arguments(function, &plan.types, &raw.data),
+        },
         returned: returned::returned(record, function, &plan.types, is_left),
         reason: None,
     }

@@ -13,6 +13,7 @@ pub mod mapped;
 pub mod memory;
 pub mod modules;
 mod pieces;
+pub mod recent;
 pub mod returned;
 pub mod ring;
 mod scalar;
