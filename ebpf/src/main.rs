@@ -14,6 +14,7 @@ mod process;
 mod recent;
 mod registers;
 mod slot;
+mod stack_end;
 mod steps;
 mod streams;
 

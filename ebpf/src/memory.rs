@@ -15,14 +15,13 @@ use crate::maps::{CHUNKS, FREE_CHUNKS, FREE_WINDOWS, WINDOWS, config, count};
 use crate::pool;
 use crate::registers::Registers;
 use crate::slot::Ids;
+use crate::stack_end;
 
 pub const PAGE_BYTES: u64 = 4096;
 /// Return probes of one thread that are open at the same time: the kernel's own bound (`MAX_URETPROBE_DEPTH`).
 const MAX_RETURNS: u32 = 64;
 /// Pages at the end of a stack.
 const END_PAGES: u64 = 3;
-/// Pages of a stack that are looked for: 64 MiB.
-const MAX_STACK_PAGES: u32 = 1 << 14;
 /// Below is the page of the null pointer, above the kernel.
 const LOWEST_ADDRESS: u64 = 0x1_0000;
 const HIGHEST_ADDRESS: u64 = 1 << 47;
@@ -42,9 +41,6 @@ struct Copier {
     copied: u64,
     /// The return probe that is looked at: `struct return_instance`.
     instance: u64,
-    /// Up to where the stack should go on without a hole, and that if it does.
-    reach: u64,
-    reached: u64,
     /// Which blocks of memory have a window: bits by the block's hash.
     seen: [u64; SEEN_WORDS],
 }
@@ -62,8 +58,6 @@ pub unsafe fn copy(ids: Ids, state: *mut ThreadState) {
         end: start,
         copied: 0,
         instance: 0,
-        reach: 0,
-        reached: 0,
         seen: [0; SEEN_WORDS],
     };
     let pages = config!(stack_bytes) / PAGE_BYTES as u32 + 1;
@@ -76,42 +70,14 @@ pub unsafe fn copy(ids: Ids, state: *mut ThreadState) {
         bpf_loop(MAX_RETURNS, copy_return as *mut c_void, (&raw mut copier).cast(), 0);
         bpf_loop(pages, copy_page as *mut c_void, (&raw mut copier).cast(), 0);
         bpf_loop(words, open_window as *mut c_void, (&raw mut copier).cast(), 0);
-        let end = if ids.pid == ids.tid {
-            let mm: u64 = read(task, config!(offsets.task_mm)).unwrap_or(0);
-            read(mm, config!(offsets.mm_start_stack)).unwrap_or(0)
-        } else {
-            // The C libraries put a thread's own variables at the outer end of the stack that they give it.
-            copier.reach = (*state).tls_base;
-            if copier.reach > copier.end {
-                bpf_loop(MAX_STACK_PAGES, look_at_page as *mut c_void, (&raw mut copier).cast(), 0);
-            }
-            copier.reached
-        };
         // What called the thread's first function and what that called, for stacks that are too deep to be copied whole.
-        copier.start = (end & !(PAGE_BYTES - 1)).wrapping_sub(END_PAGES * PAGE_BYTES);
-        if end != 0 && copier.end < end {
-            if copier.start < copier.end {
-                copier.start = copier.end;
-            }
+        let end = stack_end::find(ids, state, copier.end);
+        if end != 0 {
+            let first = (end & !(PAGE_BYTES - 1)).wrapping_sub(END_PAGES * PAGE_BYTES);
+            copier.start = if first < copier.end { copier.end } else { first };
             copier.end = copier.start;
             bpf_loop(END_PAGES as u32 + 1, copy_page as *mut c_void, (&raw mut copier).cast(), 0);
-            (*state).stack_end = end;
         }
-    }
-}
-
-/// Whether the next page is there. One that is not lies between two stacks: a thread may run on another one than its own; 1 ends the loop.
-unsafe extern "C" fn look_at_page(number: u32, copier: *mut c_void) -> i64 {
-    let copier = copier.cast::<Copier>();
-    // SAFETY: `copy` passed its copier; a byte of a local.
-    unsafe {
-        let at = (*copier).end + u64::from(number) * PAGE_BYTES;
-        if at >= (*copier).reach {
-            (*copier).reached = (*copier).reach;
-            return 1;
-        }
-        let mut byte = 0u8;
-        i64::from(bpf_probe_read_user((&raw mut byte).cast(), 1, at as *const c_void) != 0)
     }
 }
 
