@@ -5,6 +5,7 @@
 mod support;
 
 mod arguments;
+mod backtraces;
 mod bounds;
 mod demo;
 mod doctor;
@@ -13,6 +14,7 @@ mod fixtures;
 mod functions;
 mod history;
 mod languages;
+mod modules;
 mod no_debug_info;
 mod object;
 mod output;

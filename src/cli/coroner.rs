@@ -1,7 +1,7 @@
 //! A death in; its report written and its page shown out. Nothing is an error here: what is missing is said.
 
 use std::io::Write as _;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime};
 
 use jiff::Timestamp;
@@ -17,7 +17,7 @@ use crate::binary::Binary;
 use crate::crash::code::Code;
 use crate::crash::mapped;
 use crate::crash::memory::Memory;
-use crate::crash::modules::{Mapped, ModuleMap};
+use crate::crash::modules::{Mapped, ModuleMap, UPROBES};
 use crate::crash::{self, Context, RegisterNames, Snapshot, Symbol, ThreadHistory};
 use crate::dwarf::{DebugInfo, DebugSections};
 use crate::plan::build::Prepared;
@@ -60,6 +60,7 @@ impl<'a> Coroner<'a> {
         if let Some(path) = saved_at {
             page.push_str(&format!("\nReport: {}\n", path.display()));
         }
+        let page = page::fitted(&page, std::io::stderr());
         let _ = anstream::stderr().lock().write_all(page.as_bytes());
     }
 
@@ -100,7 +101,11 @@ impl<'a> Coroner<'a> {
         });
         let mut memory = Memory::default();
         for range in &death.memory {
-            memory.insert(range.address, &range.bytes);
+            if range.is_return_address {
+                memory.insert_return_address(range.address, &range.bytes);
+            } else {
+                memory.insert(range.address, &range.bytes);
+            }
             let end = range.address.0.saturating_add(range.unreadable_bytes);
             memory.mark_unreadable(range.address..Avma(end));
         }
@@ -148,7 +153,9 @@ impl<'a> Coroner<'a> {
             code: (!mapped.is_empty()).then_some(&code),
             symbolize: &symbolize,
         };
-        crash::assemble::assemble(&snapshot, &self.prepared.plan, context)
+        let mut report = crash::assemble::assemble(&snapshot, &self.prepared.plan, context);
+        crash::source::attach(&mut report.threads, self.run.owner());
+        report
     }
 
     /// The files that were mapped as code: if nobody told, the program's own.
@@ -160,12 +167,14 @@ impl<'a> Coroner<'a> {
             base: bias.to_avma(main.lowest_address().unwrap_or_default()).into(),
             bias: report::Address(bias.0),
         };
-        let told = mapped.modules().iter().map(|module| {
+        let of_program = mapped.modules().iter().filter(|module| module.mapped.path != Path::new(UPROBES));
+        let told = of_program.map(|module| {
             let Mapped { path, bias, segments, build_id, .. } = &module.mapped;
             let base = segments.iter().map(|segment| segment.range.start).min().unwrap_or_default();
             report::Module {
                 path: path.display().to_string(),
-                build_id: build_id.clone(),
+                // The kernel's own code has one, too, which nobody has told.
+                build_id: build_id.clone().or_else(|| Some(module.file().ok()?.0.build_id()?.to_owned())),
                 base: base.into(),
                 bias: report::Address(bias.0),
             }

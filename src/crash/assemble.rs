@@ -6,8 +6,10 @@ use lastwords_abi::{Counter, Fault};
 
 use super::memory::Memory;
 use super::text::Text;
+use super::variables::{Bounds, Variables, entry};
 use super::{
-    Context, RawCall, RegisterNames, Snapshot, ThreadHistory, decode, explain, frames, returned, streams, unwind,
+    Context, RawCall, RegisterNames, Snapshot, ThreadHistory, decode, explain, frames, overwritten, returned, streams,
+    unwind,
 };
 use crate::address::Avma;
 use crate::dwarf::function::SourceLine;
@@ -62,16 +64,18 @@ fn seen_or_global(seen: u32, global: u32) -> u32 {
 
 /// The threads, the crashed one first, then by id.
 fn threads(snapshot: &Snapshot, plan: &Plan, context: &Context<'_>) -> Vec<Thread> {
-    let mut threads: Vec<Thread> =
-        snapshot.threads.iter().map(|history| thread(history, snapshot, plan, context)).collect();
+    let variables = context.code.map(|code| Variables::new(code, &snapshot.memory, context.string_bytes));
+    let walk = Walk { snapshot, plan, context, calls: &[], stack_end: 0, variables: variables.as_ref() };
+    let mut threads: Vec<Thread> = snapshot.threads.iter().map(|history| thread(history, walk)).collect();
     if !threads.iter().any(|thread| thread.crashed) {
-        threads.push(thread_without_ring(snapshot, plan, context));
+        threads.push(thread_without_ring(walk));
     }
     threads.sort_by_key(|thread| (!thread.crashed, thread.tid));
     threads
 }
 
-fn thread(history: &ThreadHistory, snapshot: &Snapshot, plan: &Plan, context: &Context<'_>) -> Thread {
+fn thread(history: &ThreadHistory, walk: Walk<'_, '_>) -> Thread {
+    let Walk { snapshot, plan, context, .. } = walk;
     let header = &history.header;
     let crashed = header.tid == snapshot.fault.tid;
     // The fault has the state at the very signal; the slot has it too, unless the copy of it was taken too early.
@@ -85,20 +89,19 @@ fn thread(history: &ThreadHistory, snapshot: &Snapshot, plan: &Plan, context: &C
         call(raw, plan, started_ns, is_left, now)
     });
     let calls = calls.collect();
-    Thread {
+    let walk = Walk { calls: &history.calls, stack_end: header.death.stack_end, ..walk };
+    let mut thread = Thread {
         calls,
         calls_total: Some(header.calls),
         calls_overwritten: header.calls.saturating_sub(history.calls.len() as u64),
-        ..thread_in_state(
-            seen_or_global(header.ns_tid, header.tid),
-            crashed,
-            state,
-            &Walk { snapshot, plan, context, calls: &history.calls, stack_end: header.death.stack_end },
-        )
-    }
+        ..thread_in_state(seen_or_global(header.ns_tid, header.tid), crashed, state, &walk)
+    };
+    entry::join(&mut thread.frames, &mut thread.calls);
+    thread
 }
 
 /// What frames are found with.
+#[derive(Clone, Copy)]
 struct Walk<'a, 'c> {
     snapshot: &'a Snapshot,
     plan: &'a Plan,
@@ -106,11 +109,12 @@ struct Walk<'a, 'c> {
     calls: &'a [RawCall],
     /// Where the stack ends, if it was not copied whole; 0 if that is not known.
     stack_end: u64,
+    variables: Option<&'a Variables<'a, 'c>>,
 }
 
 impl Walk<'_, '_> {
     /// The frames of a thread, the innermost first, and why there are no more.
-    fn frames(&self, state: &ThreadState) -> (Vec<Frame>, Option<String>) {
+    fn frames(&self, state: &ThreadState, bounds: Bounds) -> (Vec<Frame>, Option<String>) {
         let Some(code) = self.context.code.filter(|_| state.at_ns != 0) else {
             let innermost = program_counter(state, self.context).map(|pc| frame(pc, self.context));
             return (innermost.into_iter().collect(), None);
@@ -120,21 +124,25 @@ impl Walk<'_, '_> {
         let stack = unwind::Stack { registers: &registers, memory: &self.snapshot.memory, end };
         let backtrace = unwind::unwind(stack, code);
         let placed = frames::place(&backtrace, code);
-        (frames::report(&placed, code, self.calls, self.plan), frames::why_ended(&backtrace))
+        let mut frames = frames::report(&placed, code, self.calls, self.plan);
+        overwritten::mark(&mut frames, &self.snapshot.memory, code);
+        if let Some(variables) = self.variables {
+            variables.fill(&mut frames, &placed, &backtrace, bounds);
+        }
+        (frames, frames::why_ended(&backtrace))
     }
 }
 
 /// The crashed thread, if it has found no free slot: its calls were not recorded.
-fn thread_without_ring(snapshot: &Snapshot, plan: &Plan, context: &Context<'_>) -> Thread {
-    let fault = &snapshot.fault;
-    let walk = Walk { snapshot, plan, context, calls: &[], stack_end: 0 };
+fn thread_without_ring(walk: Walk<'_, '_>) -> Thread {
+    let fault = &walk.snapshot.fault;
     thread_in_state(seen_or_global(fault.ns_tid, fault.tid), true, &fault.thread, &walk)
 }
 
 /// A thread without its calls.
 fn thread_in_state(tid: u32, crashed: bool, state: &ThreadState, walk: &Walk<'_, '_>) -> Thread {
     let is_known = state.at_ns != 0;
-    let (frames, frames_end) = walk.frames(state);
+    let (frames, frames_end) = walk.frames(state, if crashed { Bounds::CRASHED } else { Bounds::OTHER });
     Thread {
         tid,
         name: is_known.then(|| Text::until_nul(&state.comm).text),
@@ -195,6 +203,7 @@ fn call(raw: &RawCall, plan: &Plan, started_ns: u64, is_left: bool, now: Option<
             None => decode::arguments(function, &plan.types, &raw.data),
         },
         returned: returned::returned(record, function, &plan.types, is_left),
+        frame: None,
         reason: None,
     }
 }

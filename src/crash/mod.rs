@@ -12,15 +12,18 @@ pub mod frames;
 pub mod mapped;
 pub mod memory;
 pub mod modules;
+mod overwritten;
 mod pieces;
 pub mod recent;
 pub mod returned;
 pub mod ring;
 mod scalar;
 mod signal;
+pub mod source;
 pub mod streams;
 mod text;
 pub mod unwind;
+pub mod variables;
 
 use lastwords_abi::{Config, Counter, Event, Fault, Record, SlotHeader};
 

@@ -11,6 +11,7 @@ mod mappings;
 mod multi;
 mod object;
 mod pool;
+mod roots;
 mod settings;
 mod single;
 #[cfg(test)]
@@ -31,6 +32,7 @@ use lastwords_abi::{Config, Counter, Event, Fault, Function, Target};
 pub use attach::{Links, Site};
 pub use error::ProbeError;
 pub use mappings::{Mapping, MappingLog};
+pub use roots::Root;
 pub use settings::Settings;
 pub use tier::Tier;
 

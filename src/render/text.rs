@@ -8,8 +8,8 @@ use owo_colors::OwoColorize;
 use super::call::{CallStyle, lines, place};
 use super::escape::plain;
 use super::output;
-use super::{frame, style};
-use crate::report::{Frame, Report, Thread};
+use super::{frame, source, style};
+use crate::report::{Report, Thread};
 
 /// Calls that are shown of a thread that did not crash.
 const CALLS_OF_OTHERS: usize = 3;
@@ -56,13 +56,10 @@ fn headline(report: &Report) -> String {
 }
 
 fn write_crashed(page: &mut String, thread: &Thread, report: &Report, verbose: bool) -> std::fmt::Result {
-    let at = thread.frames.first().map(|frame| format!(" {}", frame_place(frame, report))).unwrap_or_default();
-    writeln!(page, "\n{} crashed{at}", thread_name(thread).style(style::strong()))?;
-    if thread.frames.len() > 1 {
-        writeln!(page, "Its stack, the innermost frame first:")?;
-        let lines = frame::lines(thread, report.process.cwd.as_deref());
-        lines.iter().try_for_each(|line| writeln!(page, "  {line}"))?;
-    }
+    write_source(page, thread, report)?;
+    writeln!(page, "\n{} crashed:", thread_name(thread).style(style::strong()))?;
+    let lines = frame::lines(thread, report.process.cwd.as_deref(), verbose);
+    lines.iter().try_for_each(|line| writeln!(page, "  {line}"))?;
     if verbose {
         for registers in thread.registers.0.chunks(4) {
             let words: Vec<String> =
@@ -70,17 +67,18 @@ fn write_crashed(page: &mut String, thread: &Thread, report: &Report, verbose: b
             writeln!(page, "  {}", words.join("  ").style(style::faint()))?;
         }
     }
-    writeln!(page, "{}", calls_heading(thread))?;
+    writeln!(page, "\n{}", calls_heading(thread))?;
     write_calls(page, thread, 0, report, verbose)
 }
 
-/// `in main, exp1.c:14 (0x401156)`
-fn frame_place(frame: &Frame, report: &Report) -> String {
-    let function = frame.function.as_deref().map(|function| format!("in {}, ", plain(function))).unwrap_or_default();
-    match place(frame.file.as_deref(), frame.line, report.process.cwd.as_deref()) {
-        Some(place) => format!("{function}{place} ({})", frame.address),
-        None => format!("{function}at {}", frame.address),
-    }
+/// The lines around the innermost of the program's own frames.
+fn write_source(page: &mut String, thread: &Thread, report: &Report) -> std::fmt::Result {
+    let found = thread.frames.iter().find_map(|frame| Some((frame, frame.source.as_ref()?)));
+    let Some((frame, lines)) = found else { return Ok(()) };
+    let at = place(frame.file.as_deref(), frame.line, report.process.cwd.as_deref()).unwrap_or_default();
+    let function = frame.function.as_deref().map(|function| format!(", in {}", plain(function))).unwrap_or_default();
+    writeln!(page, "\n{at}{function}:")?;
+    source::lines(lines, frame.line).iter().try_for_each(|line| writeln!(page, "  {line}"))
 }
 
 /// `Thread 4711 "exp1"`

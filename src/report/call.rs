@@ -47,6 +47,9 @@ pub struct Call {
     pub args: Vec<Value>,
     /// What became of the call; `null` if, and only if, it had not returned when the process died.
     pub returned: Option<Returned>,
+    /// The `n` of the frame in the thread's `frames` that it still had when the process died.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub frame: Option<u64>,
     /// What is wrong with this record as a whole.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub reason: Option<String>,
@@ -123,6 +126,13 @@ pub struct Value {
     /// For a struct, class or union: its members with their types and states. For an array: its elements, unless all are exact.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub members: Vec<Value>,
+    /// For a local variable of a frame: the line that declares it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub declared: Option<u32>,
+    /// For an argument of a frame whose call was recorded: what it was when the function was entered, where that differs from what it is
+    /// now, or the latter cannot be told.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub at_entry: Option<Box<Value>>,
     /// Why `value` is not exact, or what is odd about it.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub reason: Option<String>,

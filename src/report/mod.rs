@@ -23,7 +23,7 @@ pub use bound::Document;
 pub use call::{Call, ReturnState, Returned, State, Thread, Value};
 pub use directory::{Owner, check as check_directory};
 pub use fault::{Access, Fault, Sender};
-pub use frame::{FoundBy, Frame, FrameKind, Gap, Repeats};
+pub use frame::{FoundBy, Frame, FrameKind, Gap, Repeats, Source};
 pub use output::Output;
 pub use read::{ReadError, read};
 pub use write::{WriteError, check_file, print, write, write_to};

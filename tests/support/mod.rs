@@ -1,6 +1,7 @@
 //! What the tests stand on: fixtures, runs of lastwords, and reports to ask questions of.
 
 mod fixture;
+pub mod gdb;
 mod lastwords;
 mod leftovers;
 mod process;

@@ -66,12 +66,11 @@ fn the_least_useful_goes_first() {
         )
     };
 
-    insta::assert_snapshot!([size - 1, size / 2, size / 8, 150_000, 100_000, LEAST_BYTES].map(summary).join("\n"), @r"
+    insta::assert_snapshot!([size - 1, size / 2, size / 8, 150_000, LEAST_BYTES].map(summary).join("\n"), @r"
     20 frames, 50 calls; 39 others, 1949 calls; without 1 older calls of other threads
     20 frames, 50 calls; 39 others, 117 calls; without 1833 older calls of other threads
     20 frames, 50 calls; 39 others, 117 calls; without 1833 older calls of other threads, 741 outer frames of other threads
     20 frames, 50 calls; 39 others, 117 calls; without 1833 older calls of other threads, 741 outer frames of other threads
-    20 frames, 50 calls; 39 others, 32 calls; without 1833 older calls of other threads, 741 outer frames of other threads, 85 calls of other threads
     20 frames, 50 calls; 39 others, 0 calls; without 1833 older calls of other threads, 741 outer frames of other threads, 117 calls of other threads
     ");
 }

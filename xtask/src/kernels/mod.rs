@@ -8,7 +8,8 @@ mod kernel;
 mod machine;
 mod programs;
 
-use std::fs;
+use std::collections::BTreeSet;
+use std::{fs, thread};
 
 use self::kernel::Kernel;
 use self::programs::Programs;
@@ -33,12 +34,12 @@ pub struct Arguments {
     only: Option<String>,
 }
 
-/// Builds, runs the tests here, then on each kernel.
+/// Builds, runs the tests here, then on all kernels at the same time.
 pub fn run(arguments: &Arguments) -> Result<(), ChoreError> {
     install_missing(&NEEDED)?;
     install_missing(&test::NEEDED)?;
     let is_asked_for = |series: &str| arguments.only.as_deref().is_none_or(|only| only == series);
-    let kernels = KERNELS.into_iter().filter(|(series, _)| is_asked_for(series));
+    let chosen: Vec<_> = KERNELS.into_iter().filter(|(series, _)| is_asked_for(series)).collect();
 
     let programs = Programs::build()?;
     let folder = programs.target.join("kernels");
@@ -46,19 +47,26 @@ pub fn run(arguments: &Arguments) -> Result<(), ChoreError> {
     // Those of another day would only make the machines larger.
     let _ = fs::remove_dir_all(&fixtures);
     fs::create_dir_all(&fixtures).map_err(|source| ChoreError::Write { path: fixtures.clone(), source })?;
+    let kernels = chosen.iter().map(|(series, _)| Kernel::fetch(series, &folder)).collect::<Result<Vec<_>, _>>()?;
 
-    for (series, tiers) in kernels {
-        let kernel = Kernel::fetch(series, &folder)?;
-        let tests = programs.tests(&fixtures, tiers);
-        eprintln!("xtask: the tests for Linux {series}, on this kernel");
-        for test in &tests {
-            shell::run(&mut test.to_process())?;
-        }
-        let image = folder.join(format!("initramfs-{series}"));
-        programs.pack(&tests, &fixtures, &image)?;
-        eprintln!("xtask: the same on Linux {}", kernel.version);
-        machine::run(&kernel, &image)?;
+    let tiers: BTreeSet<&str> = chosen.iter().flat_map(|(_, tiers)| tiers.iter().copied()).collect();
+    for test in programs.tests(&fixtures, &tiers.into_iter().collect::<Vec<_>>()) {
+        shell::run(&mut test.to_process())?;
     }
-    eprintln!("xtask: all tests passed on all kernels");
+    let test_on = |kernel: &Kernel, tiers: &[&str]| {
+        let image = folder.join(format!("initramfs-{}", kernel.version));
+        programs.pack(&programs.tests(&fixtures, tiers), &fixtures, &image)?;
+        machine::run(kernel, &image)
+    };
+    let outcomes: Vec<_> = thread::scope(|scope| {
+        let machines: Vec<_> =
+            kernels.iter().zip(&chosen).map(|(kernel, (_, tiers))| scope.spawn(|| test_on(kernel, tiers))).collect();
+        machines.into_iter().map(|machine| machine.join().expect("a machine's thread does not panic")).collect()
+    });
+    outcomes.into_iter().collect::<Result<(), _>>()?;
+    eprintln!(
+        "xtask: all tests passed on {}",
+        kernels.iter().map(|kernel| &*kernel.version).collect::<Vec<_>>().join(", ")
+    );
     Ok(())
 }

@@ -13,7 +13,7 @@ const UNIT_TESTS: &str = "probe::";
 /// Whole-program tests of what depends on the kernel. Those of its tiers come on top.
 const WHOLE_PROGRAM_TESTS: [&str; 5] = ["starting_case::", "strings::", "returns::", "history::", "processes::"];
 /// Of the tests that run one thing a hundred times. Where all instructions are emulated, they would take an hour.
-const RUNS: &str = "2";
+const RUNS: &str = "1";
 
 /// What cargo has built.
 pub struct Programs {
@@ -87,7 +87,10 @@ impl Programs {
     /// Makes the root file system of a machine that runs these tests.
     pub fn pack(&self, tests: &[TestRun], fixtures: &Path, image: &Path) -> Result<(), ChoreError> {
         let mut root = Initramfs::create(image)?;
-        root.add_program(Path::new("/bin/busybox"))?;
+        // The tests and fixtures run some that are on every machine.
+        for program in ["/bin/busybox", "/bin/sh", "/bin/true"] {
+            root.add_program(Path::new(program))?;
+        }
         for program in [&self.lastwords, &self.unit_tests, &self.whole_program_tests] {
             root.add_program(program)?;
         }
@@ -107,13 +110,13 @@ fn init(tests: &[TestRun]) -> String {
     let tests: String = tests.iter().map(|test| format!("{} || status=1\n", test.to_shell())).collect();
     format!(
         "#!/bin/busybox sh
-/bin/busybox --install -s /bin
-mkdir -p /proc /sys /dev /tmp
+/bin/busybox mkdir -p /proc /sys /dev /tmp /applets
+/bin/busybox --install -s /applets
+export PATH=/applets HOME=/tmp RUST_TEST_THREADS=2
 mount -t proc proc /proc
 mount -t sysfs sys /sys
 mount -t devtmpfs dev /dev
 mount -t tracefs tracefs /sys/kernel/tracing
-export PATH=/bin HOME=/tmp RUST_TEST_THREADS=2
 status=0
 {tests}echo '{VERDICT}'$status
 poweroff -f
