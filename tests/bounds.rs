@@ -53,3 +53,22 @@ fn the_outer_end_of_a_deep_stack_is_there() {
         assert!(report.at("/threads/0/frames_end").is_null(), "{}", report.at("/threads/0/frames_end"));
     }
 }
+
+/// Guards against threads that are lost to the bounds of the pools, or whose stacks are taken for those of others.
+#[test]
+fn each_of_64_threads_has_its_stack() {
+    let report = Fixture::build("crowd.c").args([63]).run_until_death(["-f", "wait_here"]);
+    let threads = report.at("/threads").as_array().expect("a list of threads");
+    let functions = |thread: &serde_json::Value| -> Vec<String> {
+        let frames = thread["frames"].as_array().expect("a list of frames");
+        frames.iter().filter_map(|frame| frame["function"].as_str().map(str::to_owned)).collect()
+    };
+
+    assert_eq!(threads.len(), 64);
+    assert_eq!(functions(&threads[0])[0], "main");
+    for thread in &threads[1..] {
+        let functions = functions(thread);
+        let at = functions.iter().position(|function| function == "wait_here");
+        assert_eq!(at.and_then(|at| functions.get(at + 1)).map(String::as_str), Some("worker"), "{functions:?}");
+    }
+}
