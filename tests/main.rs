@@ -11,6 +11,7 @@ mod demo;
 mod doctor;
 mod errors;
 mod fixtures;
+mod frames;
 mod functions;
 mod history;
 mod languages;

@@ -49,7 +49,7 @@ struct Copier {
 #[inline(always)]
 pub unsafe fn copy(ids: Ids, state: *mut ThreadState) {
     // SAFETY: the caller's struct in a map.
-    let start = unsafe { (*state).registers[Registers::STACK_POINTER_WORD] };
+    let start = unsafe { (*state).registers[Registers::STACK_POINTER_WORD] }.wrapping_sub(Registers::RED_ZONE_BYTES);
     let mut copier = Copier {
         state,
         pid: u64::from(ids.pid),
@@ -180,7 +180,8 @@ unsafe fn candidate(number: u32, copier: *mut Copier) -> Option<u64> {
             return Some((*(*copier).state).registers[number as usize & 15]);
         }
         let mut word = 0u64;
-        let at = ((*copier).start & !7) + u64::from(number - Registers::POINTER_WORDS) * 8;
+        let top = (*copier).start.wrapping_add(Registers::RED_ZONE_BYTES);
+        let at = (top & !7) + u64::from(number - Registers::POINTER_WORDS) * 8;
         let failed = bpf_probe_read_user((&raw mut word).cast(), 8, at as *const c_void);
         (failed == 0).then_some(word)
     }

@@ -35,6 +35,8 @@ impl Registers {
     pub const RETURN_ADDRESS_BYTES: u64 = 8;
     /// Word of the stack pointer.
     pub const STACK_POINTER_WORD: usize = core::mem::offset_of!(Self, sp) / 8;
+    /// Bytes below the stack pointer that belong to a function which calls none: the red zone (psABI, 3.2.2).
+    pub const RED_ZONE_BYTES: u64 = 128;
     /// How many words, from the first, are registers that may hold an address.
     pub const POINTER_WORDS: u32 = 15;
     /// Bytes of the saved registers.

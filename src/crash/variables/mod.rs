@@ -98,7 +98,9 @@ impl<'v, 'm> Variables<'v, 'm> {
         if let Some(known) = self.known.borrow().get(&lookup) {
             return Rc::clone(known);
         }
-        let found = view.info().map(|(info, address)| info.variables_at(address, &mut self.types.borrow_mut()));
+        let function = self.code.functions_at(lookup).last().and_then(|function| function.die);
+        let found = view.info().zip(function);
+        let found = found.map(|((info, at), function)| info.variables_of(function, at, &mut self.types.borrow_mut()));
         let listed = Rc::new(found.unwrap_or_default());
         self.known.borrow_mut().insert(lookup, Rc::clone(&listed));
         listed
