@@ -21,6 +21,9 @@ fn end(finished: &Finished) -> End {
 /// Each fixture that needs no more than arguments, and how it ends.
 const ENDS: &[(&str, &[&str], End)] = &[
     ("exp1.c", &[], End::Signal(SIGSEGV)),
+    ("then_and_now.c", &[], End::Signal(SIGSEGV)),
+    ("deep.c", &["crash"], End::Signal(SIGSEGV)),
+    ("deep.c", &["overflow"], End::Signal(SIGSEGV)),
     ("pending.c", &[], End::Signal(SIGABRT)),
     ("crowd.c", &["3"], End::Signal(SIGSEGV)),
     ("method.cpp", &[], End::Signal(SIGSEGV)),

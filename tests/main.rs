@@ -30,6 +30,7 @@ mod starting_case;
 mod strings;
 mod survival;
 mod terminal;
+mod then_and_now;
 mod tiers;
 mod truth;
 mod users;

@@ -62,7 +62,7 @@ pub fn leave(registers: &Registers, index: u32, cfa: u64, flag: u32) -> Option<(
             }
             let sequence = (*open).number - 1;
             (*open).number = 0;
-            if let Some(record) = record_of(header, sequence).filter(|_| sequence >= (*header).first) {
+            if let Some((record, _)) = record_of(header, sequence).filter(|_| sequence >= (*header).first) {
                 (*record).returned_ns = returned_ns;
                 if flag == RETURNED {
                     (*record).value = registers.results();
@@ -107,7 +107,7 @@ unsafe fn open(header: *mut SlotHeader, cfa: u64, sequence: u64, index: u32) {
         }
         let evicted = (*chosen).number;
         if evicted != 0 && !((*chosen).cfa == cfa && (*chosen).function == index) {
-            if let Some(record) = record_of(header, evicted - 1) {
+            if let Some((record, _)) = record_of(header, evicted - 1) {
                 (*record).flags |= RETURN_UNKNOWN;
             }
         }
@@ -125,9 +125,9 @@ fn next_position(position: u64, end: u32) -> u64 {
     if u64::from(end) >= ring { lap + ring } else { lap + u64::from(end) }
 }
 
-/// The record of call number `sequence`, if it has not been overwritten.
+/// The record of call number `sequence` and its place in the ring, if it has not been overwritten.
 #[inline(always)]
-unsafe fn record_of(header: *mut SlotHeader, sequence: u64) -> Option<*mut Record> {
+pub unsafe fn record_of(header: *mut SlotHeader, sequence: u64) -> Option<(*mut Record, u32)> {
     // SAFETY: masked into the ring.
     unsafe {
         if (*header).calls.wrapping_sub(sequence) > u64::from(config!(index_entries)) {
@@ -137,8 +137,9 @@ unsafe fn record_of(header: *mut SlotHeader, sequence: u64) -> Option<*mut Recor
         if (*header).head.wrapping_sub(position) > u64::from(config!(ring_bytes)) {
             return None;
         }
-        let record = record_at(header, position as u32 & (config!(ring_bytes) - 1));
-        ((*record).sequence == sequence).then_some(record)
+        let in_ring = position as u32 & (config!(ring_bytes) - 1);
+        let record = record_at(header, in_ring);
+        ((*record).sequence == sequence).then_some((record, in_ring))
     }
 }
 

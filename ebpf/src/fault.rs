@@ -23,6 +23,7 @@ use crate::kernel::read;
 use crate::maps::{EMPTY_FAULT, FAULTS, HANDLED, SURVIVED, WATCHED, add, config, count, send};
 use crate::memory::{self, Kept};
 use crate::process::now;
+use crate::recent;
 use crate::registers::Registers;
 use crate::slot::{self, Ids};
 use crate::streams;
@@ -185,7 +186,11 @@ pub extern "C" fn copy_memory(which: u32) -> u32 {
     unsafe {
         let kept = if which == KEPT { fault_of(KEPT) } else { None }.unwrap_or(core::ptr::null_mut());
         let moment_ns = if kept.is_null() { 0 } else { (*kept).at_ns };
-        let copied = memory::copy(Ids::current(), header, moment_ns);
+        let ids = Ids::current();
+        let mut copied = memory::copy(ids, header, moment_ns);
+        if which != NONE {
+            copied.windows = recent::copy(ids, header, moment_ns, copied.windows);
+        }
         if !kept.is_null() {
             (*kept).chunks = copied.chunks;
             (*kept).windows = copied.windows;
@@ -510,6 +515,7 @@ unsafe fn thread_state(to: *mut ThreadState) {
         if config!(thread_tls_base) != 0 {
             (*to).tls_base = read(bpf_get_current_task(), config!(thread_tls_base)).unwrap_or(0);
         }
+        (*to).stack_end = 0;
         bpf_get_current_comm((&raw mut (*to).comm).cast(), COMM_BYTES as u32);
         (*to).at_ns = now();
     }

@@ -323,6 +323,11 @@ pub struct MemoryHeader {
 pub const AS_IN_MEMORY: u32 = 0;
 /// The bytes are a return address in whose place the kernel had put its trampoline.
 pub const RETURN_ADDRESS: u32 = 1;
+/// There are no bytes: from `address` on, `length` of them could not be read, up to the end of the page. It is not there, not resident or protected.
+pub const UNREADABLE: u32 = 2;
+
+/// Calls of a dying thread whose pointers are followed again.
+pub const RECENT_CALLS: u32 = 16;
 
 /// A piece of a stack: a page, or what is left of one.
 #[repr(C)]

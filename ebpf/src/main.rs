@@ -12,8 +12,10 @@ mod maps;
 mod memory;
 mod pool;
 mod process;
+mod recent;
 mod registers;
 mod slot;
+mod stack_end;
 mod steps;
 mod streams;
 

@@ -15,6 +15,7 @@ use crate::maps::{CHUNKS, FREE_CHUNKS, FREE_WINDOWS, WINDOWS, config, count};
 use crate::pool;
 use crate::registers::Registers;
 use crate::slot::Ids;
+use crate::stack_end;
 
 pub const PAGE_BYTES: u64 = 4096;
 /// Return probes of one thread that are open at the same time: the kernel's own bound (`MAX_URETPROBE_DEPTH`).
@@ -104,16 +105,14 @@ pub unsafe fn copy(ids: Ids, header: *mut SlotHeader, moment_ns: u64) -> Kept {
                 bpf_loop(pages, copy_page as *mut c_void, context, 0);
             }
         }
-        if ids.pid == ids.tid {
-            // What called `main` and what main called first, for stacks that are too deep to be copied whole.
-            let mm: u64 = read(task, config!(offsets.task_mm)).unwrap_or(0);
-            let stack_end: u64 = read(mm, config!(offsets.mm_start_stack)).unwrap_or(0);
-            (*copier).start = (stack_end & !(PAGE_BYTES - 1)).wrapping_sub(END_PAGES * PAGE_BYTES);
-            let copied_to = if (*copier).end > end { (*copier).end } else { end };
-            if stack_end != 0 && (*copier).start >= copied_to {
-                (*copier).end = (*copier).start;
-                bpf_loop(END_PAGES as u32 + 1, copy_page as *mut c_void, context, 0);
-            }
+        let copied_to = if (*copier).end > end { (*copier).end } else { end };
+        // What called the thread's first function and what that called, for stacks that are too deep to be copied whole.
+        let end = stack_end::find(ids, &raw mut (*header).death, copied_to);
+        if end != 0 {
+            let first = (end & !(PAGE_BYTES - 1)).wrapping_sub(END_PAGES * PAGE_BYTES);
+            (*copier).start = if first < copied_to { copied_to } else { first };
+            (*copier).end = (*copier).start;
+            bpf_loop(END_PAGES as u32 + 1, copy_page as *mut c_void, context, 0);
         }
         Kept { chunks: (*copier).chunks, windows: (*copier).windows }
     }

@@ -136,7 +136,13 @@ impl Fault {
         args_bytes: 0,
         args: [0; MAX_ARGS_BYTES],
         sender: SignalSender { signal: 0, ns_pid: 0, pid: 0, uid: 0, comm: [0; COMM_BYTES] },
-        thread: ThreadState { at_ns: 0, registers: [0; REGISTER_WORDS], tls_base: 0, comm: [0; COMM_BYTES] },
+        thread: ThreadState {
+            at_ns: 0,
+            registers: [0; REGISTER_WORDS],
+            tls_base: 0,
+            stack_end: 0,
+            comm: [0; COMM_BYTES],
+        },
     };
 }
 
@@ -224,6 +230,8 @@ pub struct ThreadState {
     pub registers: [u64; REGISTER_WORDS],
     /// Where its thread-local storage is (`thread.fsbase` on x86-64).
     pub tls_base: u64,
+    /// Below this the outermost part of the stack was copied, if the stack was too deep to be copied whole; 0 if it was not.
+    pub stack_end: u64,
     /// The thread's name.
     pub comm: [u8; COMM_BYTES],
 }
@@ -261,4 +269,4 @@ const _: () = assert!(size_of::<Fault>() == 192 + size_of::<ThreadState>() + MAX
 const _: () = assert!(size_of::<Watched>() == 80);
 const _: () = assert!(size_of::<Event>() == 104);
 const _: () = assert!(size_of::<SignalSender>() == 32);
-const _: () = assert!(size_of::<ThreadState>() == 16 + 8 * REGISTER_WORDS + COMM_BYTES);
+const _: () = assert!(size_of::<ThreadState>() == 24 + 8 * REGISTER_WORDS + COMM_BYTES);

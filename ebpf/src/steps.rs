@@ -230,7 +230,7 @@ fn register(header: *mut SlotHeader, word: u8) -> u64 {
 
 /// What was captured at this offset, as an integer of up to eight bytes that is aligned to its size: plans promise that.
 #[inline(always)]
-fn captured(header: *mut SlotHeader, data: u64, offset: u16) -> u64 {
+pub fn captured(header: *mut SlotHeader, data: u64, offset: u16) -> u64 {
     let offset = u32::from(offset).min(config!(data_bytes));
     let (word, byte) = (offset & !7, offset & 7);
     // SAFETY: in the slot: `data` is in the ring, and the slack has room for the largest record.

@@ -1,8 +1,10 @@
 //! All that is known of a death in; its report out.
 
+use lastwords_abi::layout::RECENT_CALLS;
 use lastwords_abi::record::ThreadState;
 use lastwords_abi::{Counter, Fault};
 
+use super::memory::Memory;
 use super::text::Text;
 use super::variables::{Bounds, Variables, entry};
 use super::{
@@ -69,7 +71,7 @@ fn threads(snapshot: &Snapshot, plan: &Plan, context: &Context<'_>) -> Vec<Threa
     let variables = [&snapshot.memory, at_end]
         .map(|memory| context.code.map(|code| Variables::new(code, memory, context.string_bytes)));
     let variables = variables.each_ref().map(Option::as_ref);
-    let walk = Walk { snapshot, plan, context, calls: &[], crashed: false, variables };
+    let walk = Walk { snapshot, plan, context, calls: &[], stack_end: 0, crashed: false, variables };
     let mut threads: Vec<Thread> = snapshot.threads.iter().map(|history| thread(history, walk)).collect();
     if !threads.iter().any(|thread| thread.crashed) {
         threads.push(thread_without_ring(walk));
@@ -97,10 +99,12 @@ fn thread(history: &ThreadHistory, walk: Walk<'_, '_>) -> Thread {
     let mut left = returned::left_frames(before, stack_pointer, pushed);
     left.extend(returned::left_frames(after, register(&header.death, context.registers.stack_pointer), pushed));
     let started_ns = snapshot.event.watched.started_ns;
-    let calls = history.calls.iter().zip(left).map(|(raw, is_left)| Call {
-        by_handler: raw.record.sequence >= before_handler,
-        ..call(raw, plan, started_ns, is_left)
+    let older = history.calls.len().saturating_sub(RECENT_CALLS as usize);
+    let calls = history.calls.iter().zip(left).enumerate().map(|(index, (raw, is_left))| {
+        let now = (crashed && index >= older).then_some(&snapshot.memory);
+        Call { by_handler: raw.record.sequence >= before_handler, ..call(raw, plan, started_ns, is_left, now) }
     });
+    let walk = Walk { calls: &history.calls, stack_end: header.death.stack_end, ..walk };
     let mut thread = Thread {
         calls: calls.collect(),
         calls_total: Some(header.calls),
@@ -124,6 +128,8 @@ struct Walk<'a, 'c> {
     context: &'a Context<'c>,
     calls: &'a [RawCall],
     crashed: bool,
+    /// Where the stack ends, if it was not copied whole; 0 if that is not known.
+    stack_end: u64,
     /// Of the thread that crashed, and of the others.
     variables: [Option<&'a Variables<'a, 'c>>; 2],
 }
@@ -138,7 +144,8 @@ impl Walk<'_, '_> {
         let registers = unwind::Registers::from_words(&state.registers, code.arch);
         let at_end = self.snapshot.memory_at_end.as_ref().filter(|_| !self.crashed);
         let memory = at_end.unwrap_or(&self.snapshot.memory);
-        let stack = unwind::Stack { registers: &registers, memory, end: None };
+        let end = (self.stack_end != 0).then_some(Avma(self.stack_end));
+        let stack = unwind::Stack { registers: &registers, memory, end };
         let backtrace = unwind::unwind(stack, code);
         let placed = frames::place(&backtrace, code);
         let mut frames = frames::report(&placed, code, self.calls, self.plan);
@@ -199,7 +206,8 @@ fn file_and_line(place: Option<&SourceLine>) -> (Option<String>, Option<u32>) {
     place.map(|place| (place.file.to_string_lossy().into_owned(), place.line)).unzip()
 }
 
-fn call(raw: &RawCall, plan: &Plan, started_ns: u64, is_left: bool) -> Call {
+/// One call; `now` is the memory in which to follow its pointers again.
+fn call(raw: &RawCall, plan: &Plan, started_ns: u64, is_left: bool, now: Option<&Memory>) -> Call {
     let record = &raw.record;
     let at_ns = record.entered_ns.saturating_sub(started_ns);
     let Some(function) = plan.functions.get(record.function as usize) else {
@@ -215,7 +223,10 @@ fn call(raw: &RawCall, plan: &Plan, started_ns: u64, is_left: bool) -> Call {
         file,
         line,
         at_ns,
-        args: decode::arguments(function, &plan.types, &raw.data),
+        args: match now {
+            Some(memory) => decode::arguments_then_and_now(function, &plan.types, &raw.data, memory),
+            None => decode::arguments(function, &plan.types, &raw.data),
+        },
         returned: returned::returned(record, function, &plan.types, is_left),
         frame: None,
         by_handler: false,

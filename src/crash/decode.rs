@@ -6,7 +6,9 @@ use std::cell::Cell;
 
 use serde_json::{Map, Value as Json};
 
+use super::memory::Memory;
 use super::pieces::{Bytes, Gap};
+use super::recent::{Now, follow_again};
 use super::text::{Text, hex};
 use super::{follow, scalar};
 use crate::dwarf::types::{Aggregate, Type, TypeId, TypeKind, TypeTable};
@@ -25,12 +27,21 @@ const MAX_ELEMENTS: u64 = 1_024;
 #[must_use]
 pub fn arguments(plan: &FunctionPlan, types: &TypeTable, data: &[u8]) -> Vec<Value> {
     let outputs = split(&plan.steps, data);
-    plan.arguments.iter().map(|argument| self::argument(argument, types, &outputs)).collect()
+    plan.arguments.iter().map(|argument| self::argument(argument, types, &outputs, &[])).collect()
 }
 
-fn argument(plan: &ArgumentPlan, types: &TypeTable, outputs: &[Output<'_>]) -> Value {
+/// The same, and what their pointers lead to in the memory at the moment of death, where that is something else.
+#[must_use]
+pub fn arguments_then_and_now(plan: &FunctionPlan, types: &TypeTable, data: &[u8], memory: &Memory) -> Vec<Value> {
+    let outputs = split(&plan.steps, data);
+    let now = follow_again(&plan.steps, data, memory);
+    plan.arguments.iter().map(|argument| self::argument(argument, types, &outputs, &now)).collect()
+}
+
+fn argument(plan: &ArgumentPlan, types: &TypeTable, outputs: &[Output<'_>], now: &[Now<'_>]) -> Value {
     let bytes = Bytes::assemble(&plan.pieces, outputs);
-    let decoder = Decoder { types, outputs, follows: &plan.follows, behind: None, bytes: &bytes, parts: Cell::new(0) };
+    let decoder =
+        Decoder { types, outputs, now, follows: &plan.follows, behind: None, bytes: &bytes, parts: Cell::new(0) };
     let value = decoder.value(plan.name.clone(), plan.ty, 0, 0);
     match bytes.get(0, size_of::<u64>()) {
         Ok(register) if plan.guessed => scalar::guessed(value, register),
@@ -41,7 +52,8 @@ fn argument(plan: &ArgumentPlan, types: &TypeTable, outputs: &[Output<'_>]) -> V
 /// A value of this type whose bytes are just these, and which points to nothing that was read.
 #[must_use]
 pub fn plain(ty: TypeId, types: &TypeTable, bytes: &Bytes) -> Value {
-    Decoder { types, outputs: &[], follows: &[], behind: None, bytes, parts: Cell::new(0) }.value(None, ty, 0, 0)
+    Decoder { types, outputs: &[], now: &[], follows: &[], behind: None, bytes, parts: Cell::new(0) }
+        .value(None, ty, 0, 0)
 }
 
 /// Memory that is known by its addresses: that of a dead process, and not what a call's record kept of it.
@@ -62,6 +74,8 @@ pub struct Decoder<'a> {
     pub types: &'a TypeTable,
     /// What the function's steps wrote.
     pub outputs: &'a [Output<'a>],
+    /// What those steps would read now; empty where nobody asks.
+    pub now: &'a [Now<'a>],
     /// What the pointers in the value were followed to.
     pub follows: &'a [Follow],
     /// The memory that pointers in the value are followed into, where there is more of it than `outputs`.
@@ -76,7 +90,7 @@ impl<'a> Decoder<'a> {
     /// For a value that consists of `bytes`, and whose pointers lead into memory. It may have `parts` parts.
     pub fn in_memory(types: &'a TypeTable, bytes: &'a Bytes, behind: &'a dyn Pointees, parts: u32) -> Self {
         let used = Cell::new(MAX_PARTS.saturating_sub(parts));
-        Self { types, outputs: &[], follows: &[], behind: Some(behind), bytes, parts: used }
+        Self { types, outputs: &[], now: &[], follows: &[], behind: Some(behind), bytes, parts: used }
     }
 
     /// Parts that the value may still have.

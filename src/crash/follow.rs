@@ -7,9 +7,11 @@ use lastwords_abi::step::{FAULT, NULL, PARTIAL, READ, TRUNCATED};
 
 use super::decode::{Decoder, plain};
 use super::pieces::Bytes;
+use super::recent::Now;
 use super::scalar::{Integer, undecoded};
 use super::text::Text;
 use crate::dwarf::types::{Aggregate, Type, TypeId, TypeKind};
+use crate::plan::outputs::Output;
 use crate::plan::{Follow, Followed};
 use crate::report::{Address, State, Value};
 
@@ -72,7 +74,43 @@ fn bare(value: Value, address: Address) -> Value {
 fn target(decoder: &Decoder<'_>, step: usize, ty: TypeId) -> Value {
     let output = decoder.outputs.get(step).copied().unwrap_or_default();
     let size = decoder.types.resolve(ty).size.unwrap_or(0);
-    plain(ty, decoder.types, &Bytes::of_output(&output, usize::try_from(size).unwrap_or(usize::MAX)))
+    let size = usize::try_from(size).unwrap_or(usize::MAX);
+    let value = plain(ty, decoder.types, &Bytes::of_output(&output, size));
+    let now = match changed(decoder, step, &output) {
+        Now::Bytes { known, is_whole: true } => {
+            Some(plain(ty, decoder.types, &Bytes::of_output(&Output { outcome: None, bytes: known }, size)))
+        }
+        Now::Null => Some(Value { ty: value.ty.clone(), state: State::Exact, ..Value::default() }),
+        Now::Unreadable => Some(unreadable_now(Value { ty: value.ty.clone(), ..Value::default() })),
+        Now::Bytes { .. } | Now::Unknown => None,
+    };
+    Value { now: now.map(Box::new), ..value }
+}
+
+/// What a step would read now, if that is known to be something else.
+fn changed<'a>(decoder: &Decoder<'a>, step: usize, then: &Output<'_>) -> Now<'a> {
+    decoder.now.get(step).copied().filter(|now| now.differs_from(then)).unwrap_or_default()
+}
+
+fn unreadable_now(value: Value) -> Value {
+    let reason = "at the moment of death its memory was unmapped, protected or not resident";
+    Value { state: State::Unreadable, reason: Some(reason.into()), ..value }
+}
+
+/// A text as it is at the moment of death, if that is known to be something else.
+fn text_now(decoder: &Decoder<'_>, value: &Value, step: usize, then: &Output<'_>) -> Option<Box<Value>> {
+    let now = Value { ty: value.ty.clone(), address: value.address, state: State::Exact, ..Value::default() };
+    let now = match changed(decoder, step, then) {
+        Now::Unknown => return None,
+        Now::Null => Value { address: Some(Address(0)), ..now },
+        Now::Unreadable => unreadable_now(now),
+        Now::Bytes { known, is_whole: true } => Value { length: Some(known.len() as u64), ..shown(now, known) },
+        Now::Bytes { known, is_whole: false } => {
+            let reason = format!("only its first {} bytes were captured at the moment of death", known.len());
+            Value { state: State::Truncated, reason: Some(reason), ..shown(now, known) }
+        }
+    };
+    Some(Box::new(now))
 }
 
 /// What a pointer to a text points to; `value` has the pointer's address already.
@@ -83,7 +121,7 @@ fn text(decoder: &Decoder<'_>, value: Value, follow: &Follow, address: Address) 
         Followed::Str { length_at } => length_of(decoder, length_at),
         Followed::CString | Followed::Value(_) => None,
     };
-    let value = Value { length: expected, ..value };
+    let value = Value { length: expected, now: text_now(decoder, &value, follow.step, &output), ..value };
     let has_terminator = follow.what == Followed::CString;
     match output.outcome.map(|outcome| outcome.status) {
         Some(READ) => Value { length: Some(recorded as u64), ..shown(value, output.bytes) },

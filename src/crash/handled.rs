@@ -174,6 +174,8 @@ pub fn memory_at(ranges: &[MemoryRange], fault: Option<&Fault>) -> Memory {
             memory.insert_return_address(range.address, &range.bytes);
         } else {
             memory.insert(range.address, &range.bytes);
+            let end = range.address.0.saturating_add(range.unreadable_bytes);
+            memory.mark_unreadable(range.address..Avma(end));
         }
     }
     memory

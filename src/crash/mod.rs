@@ -15,6 +15,7 @@ pub mod memory;
 pub mod modules;
 mod overwritten;
 mod pieces;
+pub mod recent;
 pub mod returned;
 pub mod ring;
 mod scalar;

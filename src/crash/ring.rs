@@ -118,6 +118,7 @@ fn header(at: Words<'_>) -> Option<SlotHeader> {
             at_ns: at.u64(DEATH + offset_of!(ThreadState, at_ns))?,
             registers: at.u64s::<REGISTER_WORDS>(DEATH + offset_of!(ThreadState, registers))?,
             tls_base: at.u64(DEATH + offset_of!(ThreadState, tls_base))?,
+            stack_end: at.u64(DEATH + offset_of!(ThreadState, stack_end))?,
             comm: at.array::<COMM_BYTES>(DEATH + offset_of!(ThreadState, comm))?,
         },
         registers: at.u64s::<REGISTER_WORDS>(offset_of!(SlotHeader, registers))?,
@@ -250,9 +251,10 @@ mod tests {
 
         assert!(calls.is_empty());
         assert_eq!((header.pid, header.ns_pid, header.first, header.calls), (999, 998, 996, 997 - 996));
-        assert_eq!((header.head, header.death.at_ns, header.death.tls_base), (995, 994, 959));
+        assert_eq!((header.head, header.death.at_ns), (995, 994));
+        assert_eq!((header.death.tls_base, header.death.stack_end), (959, 958));
         assert!(header.death.registers.iter().copied().eq((960..=993).rev()));
-        assert!(header.registers.iter().copied().eq((923..=956).rev()));
+        assert!(header.registers.iter().copied().eq((922..=955).rev()));
     }
 
     /// Guards against a panic, or a read outside of the slot, whatever the bytes and the configuration are.

@@ -110,7 +110,7 @@ fn state(comm: &[u8]) -> ThreadState {
     (registers[16], registers[19]) = (0x55_0000_1156, 0x7ffd_0000);
     let mut padded = [0; COMM_BYTES];
     padded[..comm.len()].copy_from_slice(comm);
-    ThreadState { at_ns: 10_000, registers, tls_base: 0, comm: padded }
+    ThreadState { at_ns: 10_000, registers, tls_base: 0, stack_end: 0, comm: padded }
 }
 
 fn history(tid: u32, ns_tid: u32, calls: Vec<RawCall>, total: u64) -> ThreadHistory {

@@ -27,7 +27,7 @@ use std::time::{Duration, Instant};
 use aya::Ebpf;
 use aya::maps::{Array, HashMap as HashMapMap, Map, MapData, RingBuf};
 use aya::programs::RawTracePoint;
-use lastwords_abi::layout::{Chunk, MemoryHeader, RETURN_ADDRESS, Window};
+use lastwords_abi::layout::{Chunk, MemoryHeader, RETURN_ADDRESS, UNREADABLE, Window};
 use lastwords_abi::record::SURVIVED;
 use lastwords_abi::{Config, Counter, Event, Fault, Function, Target};
 
@@ -109,6 +109,8 @@ pub struct MemoryRange {
     pub moment_ns: u64,
     /// It is a return address in whose place the kernel had put its trampoline.
     pub is_return_address: bool,
+    /// How many bytes from `address` on could not be read.
+    pub unreadable_bytes: u64,
     /// What was there.
     pub bytes: Vec<u8>,
 }
@@ -120,12 +122,14 @@ impl MemoryRange {
         let at = offset_of!(MemoryHeader, address);
         let address = u64::from_ne_bytes(entry.get(at..at + 8)?.try_into().ok()?);
         let length = word(offset_of!(MemoryHeader, length))? as usize;
+        let kind = word(offset_of!(MemoryHeader, kind))?;
+        let (length, unreadable_bytes) = if kind == UNREADABLE { (0, length as u64) } else { (length, 0) };
         let bytes = entry.get(size_of::<MemoryHeader>()..)?.get(..length)?.to_vec();
-        let is_return_address = word(offset_of!(MemoryHeader, kind))? == RETURN_ADDRESS;
+        let is_return_address = kind == RETURN_ADDRESS;
         let at = offset_of!(MemoryHeader, moment_ns);
         let moment_ns = u64::from_ne_bytes(entry.get(at..at + 8)?.try_into().ok()?);
         let tid = word(offset_of!(MemoryHeader, tid))?;
-        Some(Self { address: Avma(address), tid, moment_ns, is_return_address, bytes })
+        Some(Self { address: Avma(address), tid, moment_ns, is_return_address, unreadable_bytes, bytes })
     }
 }
 

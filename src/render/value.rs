@@ -45,6 +45,15 @@ fn with_entry(value: &Value, before: &Value, depth: u32) -> String {
 }
 
 fn at_depth(value: &Value, depth: u32) -> String {
+    let then = then(value, depth);
+    match value.now.as_deref().filter(|_| depth < MAX_DEPTH) {
+        Some(now) => format!("{then} {}", format!("(now {})", at_depth(now, depth + 1)).style(style::doubt())),
+        None => then,
+    }
+}
+
+/// What it was when it was recorded.
+fn then(value: &Value, depth: u32) -> String {
     let reason = || value.reason.as_deref().map(|reason| format!(": {}", plain(reason))).unwrap_or_default();
     let doubtful = |text: String| text.style(style::doubt()).to_string();
     // Parts have marks of their own.

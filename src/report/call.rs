@@ -122,6 +122,10 @@ pub struct Value {
     /// What a pointer points to, where that was read too.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub target: Option<Box<Value>>,
+    /// For one of the last calls of the thread that crashed: what the same pointer leads to at the moment of death, where that is known to be
+    /// something else, or cannot be read any more.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub now: Option<Box<Value>>,
     /// For a struct, class or union: its members with their types and states. For an array: its elements, unless all are exact.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub members: Vec<Value>,

@@ -10,6 +10,11 @@ use crate::dwarf::types::Member;
 use crate::plan::{Followed, PieceSource, Source};
 use crate::report::Address;
 
+/// An argument whose pointers nobody follows again.
+fn argument(plan: &ArgumentPlan, types: &TypeTable, outputs: &[Output<'_>]) -> Value {
+    super::argument(plan, types, outputs, &[])
+}
+
 fn of_step(step: usize, size: u32) -> Vec<PieceSource> {
     vec![PieceSource { size, source: Source::Step { step, skip: 0 } }]
 }

@@ -30,16 +30,25 @@ pub const STAGES: &[Stage] = &[
         what: "older calls of other threads",
         drop: |report, excess| calls_of_others(report, CALLS_OF_OTHERS, excess),
     },
+    Stage {
+        what: "variables in frames of other threads",
+        drop: |report, excess| variables(each_other(report), 0, excess),
+    },
     Stage { what: "outer frames of other threads", drop: frames_of_others },
     Stage { what: "calls of other threads", drop: |report, excess| calls_of_others(report, 0, excess) },
     Stage { what: "other threads", drop: others },
     Stage { what: "output for other files than stdout and stderr", drop: files },
     Stage { what: "modules without a frame", drop: modules },
     Stage { what: "long texts", drop: shorten_texts },
+    Stage {
+        what: "variables in outer frames",
+        drop: |report, excess| variables(each_crashed(report), NEAREST, excess),
+    },
     Stage { what: "bytes of unwritten output", drop: |report, excess| pending(report, PENDING_BYTES, excess) },
     Stage { what: "older calls of the thread that crashed", drop: |report, excess| calls(report, NEAREST, excess) },
     Stage { what: "outer frames of the thread that crashed", drop: |report, excess| frames(report, NEAREST, excess) },
     Stage { what: "calls of the thread that crashed", drop: |report, excess| calls(report, 1, excess) },
+    Stage { what: "variables in frames", drop: |report, excess| variables(each_crashed(report), 0, excess) },
     Stage { what: "arguments and results", drop: values },
     Stage { what: "frames of the thread that crashed", drop: |report, excess| frames(report, 1, excess) },
     Stage { what: "bytes of output", drop: |report, excess| pending(report, 0, excess) },
@@ -123,6 +132,20 @@ fn outer_frames(thread: &mut Thread, kept: usize, budget: &mut Budget) -> u64 {
     let left = drop_last(&mut thread.frames, kept, budget);
     if left > 0 {
         thread.frames_end = Some("the report would be too large with more of them".into());
+    }
+    left
+}
+
+/// Leaves out arguments and local variables of all but the innermost `kept` frames, the outermost ones first.
+fn variables<'r>(threads: impl Iterator<Item = &'r mut Thread>, kept: usize, excess: u64) -> u64 {
+    let mut budget = Budget(excess);
+    let mut left = 0;
+    for frame in threads.flat_map(|thread| thread.frames.iter_mut().skip(kept).rev()) {
+        let count = frame.args.len() + frame.locals.len();
+        if count > 0 && budget.take(&(&frame.args, &frame.locals)) {
+            (frame.args, frame.locals) = (Vec::new(), Vec::new());
+            left += count as u64;
+        }
     }
     left
 }

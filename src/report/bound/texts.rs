@@ -33,7 +33,12 @@ pub fn shorten_texts(report: &mut Report, excess: u64) -> u64 {
 
 /// Cuts the texts in a value, and says so; returns how many.
 fn shorten(value: &mut Value) -> u64 {
-    let parts = value.members.iter_mut().chain(value.target.as_deref_mut());
+    let parts = value
+        .members
+        .iter_mut()
+        .chain(value.target.as_deref_mut())
+        .chain(value.now.as_deref_mut())
+        .chain(value.at_entry.as_deref_mut());
     let in_parts: u64 = parts.map(shorten).sum();
     let cut = cut_strings(&mut value.value);
     if let Some(bytes) = value.bytes.as_mut().filter(|bytes| bytes.len() > 2 * KEPT) {
