@@ -7,6 +7,7 @@
 
 mod calls;
 mod kernel;
+mod mapping;
 mod maps;
 mod memory;
 mod pool;

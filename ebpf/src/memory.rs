@@ -8,7 +8,7 @@ use lastwords_abi::layout::{
     AS_IN_MEMORY, CHUNK_BYTES, MemoryHeader, PoolHeader, RETURN_ADDRESS, SLOT_ENDED, WINDOW_BEFORE_BYTES, WINDOW_BYTES,
     WINDOW_STACK_WORDS,
 };
-use lastwords_abi::{Counter, ThreadState};
+use lastwords_abi::{Counter, REGISTER_WORDS, ThreadState};
 
 use crate::kernel::read;
 use crate::maps::{CHUNKS, FREE_CHUNKS, FREE_WINDOWS, WINDOWS, config, count};
@@ -178,7 +178,8 @@ unsafe fn candidate(number: u32, copier: *mut Copier) -> Option<u64> {
     // SAFETY: the caller's copier, an index below the bound.
     unsafe {
         if number < Registers::POINTER_WORDS {
-            return Some((*(*copier).state).registers[number as usize & 15]);
+            let word = bounded(Registers::pointer_word(number), REGISTER_WORDS as u32 - 1);
+            return (*(*copier).state).registers.get(word as usize).copied();
         }
         let mut word = 0u64;
         let at = ((*copier).start & !7) + u64::from(number - Registers::POINTER_WORDS) * 8;

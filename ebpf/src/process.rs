@@ -12,6 +12,7 @@ use lastwords_abi::record::{INFO_KERNEL, INFO_NONE, INFO_PRESENT};
 use lastwords_abi::{COMM_BYTES, Counter, Event, Fault, MAX_ARGS_BYTES, NO_SLOT, ThreadState, Watched};
 
 use crate::kernel::read;
+use crate::mapping;
 use crate::maps::{EMPTY_FAULT, FAULTS, SLOTS, TARGET, THREADS, WATCHED, config, count, send};
 use crate::memory;
 use crate::registers::Registers;
@@ -141,6 +142,8 @@ fn record_fault(ids: Ids, signal: i32, info: u64) -> Option<()> {
             (*fault).address = read(info, 16).unwrap_or(0);
             (*fault).sender_pid = read(info, 16).unwrap_or(0);
             (*fault).sender_uid = read(info, 20).unwrap_or(0);
+            (*fault).syscall = read(info, 24).unwrap_or(0);
+            (*fault).syscall_arch = read(info, 28).unwrap_or(0);
         } else {
             (*fault).info = if info == LAST_STAND_IN { INFO_KERNEL } else { INFO_NONE };
         }
@@ -153,7 +156,9 @@ fn record_fault(ids: Ids, signal: i32, info: u64) -> Option<()> {
         (*fault).uid = bpf_get_current_uid_gid() as u32;
         arguments(fault);
         thread_state(&raw mut (*fault).thread);
-        (*fault).stream_list = streams::copy(ids).unwrap_or(0);
+        let streams::Copied { list, abort_message } = streams::copy(ids).unwrap_or_default();
+        ((*fault).stream_list, (*fault).abort_message) = (list, abort_message);
+        mapping::find(fault);
     }
     Some(())
 }

@@ -35,10 +35,17 @@ impl Registers {
     pub const RETURN_ADDRESS_BYTES: u64 = 8;
     /// Word of the stack pointer.
     pub const STACK_POINTER_WORD: usize = core::mem::offset_of!(Self, sp) / 8;
-    /// How many words, from the first, are registers that may hold an address.
-    pub const POINTER_WORDS: u32 = 15;
+    /// How many registers may hold an address: see [`Self::pointer_word`].
+    pub const POINTER_WORDS: u32 = 16;
     /// Bytes of the saved registers.
     pub const BYTES: usize = size_of::<Self>();
+
+    /// The word of the `number`th register that may hold an address: the first 15, and the program counter, behind which the code lies that
+    /// is in no file.
+    #[inline(always)]
+    pub fn pointer_word(number: u32) -> u64 {
+        if number == 15 { core::mem::offset_of!(Self, ip) as u64 / 8 } else { number.into() }
+    }
 
     /// A probe's context.
     #[inline(always)]
