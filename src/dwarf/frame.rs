@@ -81,6 +81,11 @@ impl<'a> Frames<'a> {
         }
     }
 
+    /// DWARF number of the stack pointer.
+    pub(super) fn stack_pointer(&self) -> u16 {
+        self.stack_pointer
+    }
+
     /// How to get from `address` to its caller.
     pub(super) fn row_at(&self, address: Svma) -> Option<UnwindRow<'a>> {
         let listed = self.in_header(address);

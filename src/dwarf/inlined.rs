@@ -49,6 +49,12 @@ impl<'a> Units<'a> {
         activations
     }
 
+    /// The function of `unit` with code at `address`.
+    pub(super) fn function_around(&self, unit: u32, address: Svma) -> Option<(DieRef, Entry<'a>)> {
+        let entry = self.entries_around(unit, address).into_iter().next()?;
+        Some((DieRef { unit, offset: entry.offset.0 }, entry))
+    }
+
     /// The entry of the function with code at `address`, and those of the inlined functions below it that have, outermost first.
     fn entries_around(&self, unit: u32, address: Svma) -> Vec<Entry<'a>> {
         let Ok(mut raw) = self.get(unit).unit.entries_raw(None) else { return Vec::new() };

@@ -68,6 +68,31 @@ impl<'a> Units<'a> {
         Ok(default.or(later))
     }
 
+    /// The expression that holds at `address`, and whether that is so in all of the function; `None` where there is none.
+    pub(super) fn expression_at(
+        &self,
+        unit: u32,
+        value: Value<'a>,
+        address: Svma,
+    ) -> Result<Option<(Expression<Slice<'a>>, bool)>, &'static str> {
+        match value {
+            AttributeValue::Exprloc(expression) => return Ok(Some((expression, true))),
+            AttributeValue::Block(bytes) => return Ok(Some((Expression(bytes), true))),
+            _ => {}
+        }
+        let mut default = None;
+        for (extent, expression) in self.entries(unit, value)? {
+            match extent {
+                Extent::Elsewhere => default = Some((expression, false)),
+                Extent::Addresses(begin, end) if (begin..end).contains(&address.0) => {
+                    return Ok(Some((expression, false)));
+                }
+                Extent::Addresses(..) => {}
+            }
+        }
+        Ok(default)
+    }
+
     /// The entries of a list. Those of code that the linker dropped lie at addresses that no function has.
     fn entries(&self, unit: u32, value: Value<'a>) -> Result<Vec<(Extent, Expression<Slice<'a>>)>, &'static str> {
         let damaged = |_| "its location list is damaged";

@@ -19,6 +19,7 @@ mod type_builder;
 pub mod types;
 mod units;
 pub mod unwind;
+pub mod variables;
 
 use std::sync::OnceLock;
 
@@ -167,6 +168,11 @@ impl<'a> DebugInfo<'a> {
     #[must_use]
     pub fn cfa_offset_at(&self, address: Svma) -> Option<i64> {
         self.frames().cfa_offset_at(address)
+    }
+
+    /// DWARF number of the stack pointer.
+    fn stack_pointer(&self) -> u16 {
+        self.frames().stack_pointer()
     }
 
     /// How to get from `address` to its caller, from the call frame information.

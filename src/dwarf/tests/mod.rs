@@ -5,6 +5,7 @@ mod damage;
 mod files;
 mod languages;
 mod location;
+mod variables;
 
 use crate::binary::fixture::{Fixture, run};
 use crate::dwarf::function::{FrameBase, Function, Language, Location, Parameter, Piece, Place};
