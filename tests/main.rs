@@ -8,6 +8,7 @@ mod arguments;
 mod demo;
 mod doctor;
 mod errors;
+mod explain;
 mod fixtures;
 mod functions;
 mod history;

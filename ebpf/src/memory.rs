@@ -48,7 +48,7 @@ struct Copier {
 #[inline(always)]
 pub unsafe fn copy(ids: Ids, state: *const ThreadState) {
     // SAFETY: the caller's struct in a map.
-    let start = unsafe { (*state).registers[Registers::STACK_POINTER_WORD] };
+    let start = unsafe { (*state).registers[Registers::STACK_POINTER_WORD] }.wrapping_sub(Registers::RED_ZONE_BYTES);
     let mut copier = Copier {
         state,
         pid: u64::from(ids.pid),

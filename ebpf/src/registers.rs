@@ -33,6 +33,8 @@ pub struct Registers {
 impl Registers {
     /// Bytes that a call instruction pushes.
     pub const RETURN_ADDRESS_BYTES: u64 = 8;
+    /// Bytes below the stack pointer that belong to a function that calls no other (psABI section 3.2.2).
+    pub const RED_ZONE_BYTES: u64 = 128;
     /// Word of the stack pointer.
     pub const STACK_POINTER_WORD: usize = core::mem::offset_of!(Self, sp) / 8;
     /// How many registers may hold an address: see [`Self::pointer_word`].

@@ -132,6 +132,8 @@ pub enum Origin {
     Load(MemoryAccess),
     /// From another register.
     Copy(u16),
+    /// From two registers: their sum.
+    Sum(u16, u16),
     /// From a register, plus a constant.
     Offset {
         /// DWARF number.

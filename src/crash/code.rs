@@ -15,6 +15,8 @@ use crate::dwarf::{Activation, DebugInfo, demangle};
 
 /// Bytes of the longest instruction, more or less.
 const INSTRUCTION_BYTES: u64 = 16;
+/// Code of one function that is looked at, at the most.
+const MAX_FUNCTION_BYTES: u64 = 1 << 20;
 /// Symbols before an address that are looked at for one that reaches it.
 const MAX_NESTED: usize = 64;
 
@@ -110,6 +112,29 @@ impl<'m> Code<'m> {
         let Some((info, svma)) = self.info_at(address) else { return &[] };
         let end = (1..=INSTRUCTION_BYTES).rev().filter_map(|length| Some(Svma(svma.0.checked_add(length)?)));
         end.filter_map(|end| info.binary.code(svma..end)).next().unwrap_or_default()
+    }
+
+    /// The code of the function around `address`, as far as the symbol table knows where that ends, and where it begins.
+    #[must_use]
+    pub fn function_code_at(&self, address: Avma) -> Option<(Avma, &'m [u8])> {
+        let (info, svma) = self.info_at(address)?;
+        let symbols = info.symbols();
+        let after = symbols.partition_point(|symbol| symbol.address <= svma);
+        let around = symbols[..after].iter().rev().take(MAX_NESTED);
+        let symbol = around.into_iter().find(|symbol| svma.0 - symbol.address.0 < symbol.size)?;
+        let end = Svma(symbol.address.0.checked_add(symbol.size.min(MAX_FUNCTION_BYTES))?);
+        let bias = self.module_at(address)?.0.mapped.bias;
+        Some((bias.to_avma(symbol.address), info.binary.code(symbol.address..end)?))
+    }
+
+    /// The module that has `address` loaded, as code or data, and the address in its file.
+    #[must_use]
+    pub fn module_around(&self, address: Avma) -> Option<(&'m Binary, Svma)> {
+        self.modules.modules().iter().find_map(|module| {
+            let svma = module.mapped.bias.to_svma(address);
+            let (binary, _) = module.file().ok()?;
+            binary.is_loaded(svma).then_some((binary, svma))
+        })
     }
 
     /// How to get from `address` to its caller.

@@ -20,7 +20,7 @@ use serde::{Deserialize, Serialize};
 pub use address::{Address, Registers};
 pub use call::{Call, ReturnState, Returned, State, Thread, Value};
 pub use directory::{Owner, check as check_directory};
-pub use fault::{Access, Fault, Sender};
+pub use fault::{Access, Basis, Cause, Fault, FaultInstruction, FaultMapping, Finding, Sender};
 pub use frame::{FoundBy, Frame, FrameKind, Gap, Repeats};
 pub use output::Output;
 pub use read::{ReadError, read};

@@ -215,6 +215,7 @@ fn fills(raw: &Raw, accesses: &[MemoryAccess]) -> Option<(u16, Origin)> {
             let from = general(raw.memory_base())?;
             Some((to, Origin::Offset { from, by: raw.memory_displacement64() }))
         }
+        (Mnemonic::Add, OpKind::Register) if is_whole => Some((to, Origin::Sum(to, general(raw.op1_register())?))),
         (Mnemonic::Add, kind) if is_whole && is_immediate(kind) => {
             Some((to, Origin::Offset { from: to, by: raw.immediate(1) }))
         }

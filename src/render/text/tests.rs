@@ -26,6 +26,7 @@ fn the_page_tells_all_in_its_first_lines() {
 
     insta::assert_snapshot!(page, @r#"
     exp1 (pid 4711) was killed by SIGSEGV: wrote to address 0x0, where no memory is mapped (a null pointer)
+      rax was 0x0
 
     Thread 4711 "exp1" crashed in main, exp1.c:14 (0x401156)
     Its only call of a watched function:
@@ -122,6 +123,7 @@ fn what_became_of_a_call_is_said() {
     let page = shown(&report, true);
     insta::assert_snapshot!(page, @r#"
     exp1 (pid 4711) was killed by SIGSEGV: wrote to address 0x0, where no memory is mapped (a null pointer)
+      rax was 0x0
 
     Thread 4711 "exp1" crashed in main, exp1.c:14 (0x401156)
          rip 0x0000000000401156     rsp 0x000000007ffd0000
