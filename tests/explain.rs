@@ -161,6 +161,31 @@ fn bad_function_pointers_are_named() {
     }
 }
 
+/// Guards against jumps whose target the processor itself refuses: there the program counter still is at the jump.
+#[test]
+fn jumps_to_no_address_are_told() {
+    for level in LEVELS {
+        dies("nowhere", level).says(
+            "bad_code_pointer",
+            "called 0xdeadbeefdeadbeef through `callback` (int (*)(int)), which no memory can have (it is not canonical)",
+        );
+        dies("overrun", level).says(
+            "bad_code_pointer",
+            "returned to 0x4141414141414141, which is no address but the text \"AAAAAAAA\": the stack was overwritten",
+        );
+    }
+}
+
+/// Guards against explanations that need a file to read the instruction from.
+#[test]
+fn code_that_is_in_no_file_is_read_from_memory() {
+    for level in LEVELS {
+        let told = dies("made", level);
+        told.says("null_pointer", "read from address ADDRESS through a null pointer: rdi was 0");
+        assert_eq!(told.0.at("/fault/instruction/text"), "mov eax, [rdi]");
+    }
+}
+
 /// Guards against a full stack that is told as a bad address.
 #[test]
 fn a_full_stack_is_told_with_its_recursion() {

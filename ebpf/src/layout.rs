@@ -106,6 +106,10 @@ pub struct TaskOffsets {
     pub return_address: u32,
     /// `return_instance.next`
     pub return_next: u32,
+    /// `mm_struct.uprobes_state.xol_area`; 0 where it is not known.
+    pub mm_xol_area: u32,
+    /// `xol_area.vaddr`: where the kernel's return trampoline is.
+    pub xol_area_address: u32,
     /// `k_sigaction.sa.sa_handler`
     pub action_handler: u32,
     /// `linux_binprm.file`
@@ -157,6 +161,8 @@ impl TaskOffsets {
         return_stack: 0,
         return_address: 0,
         return_next: 0,
+        mm_xol_area: 0,
+        xol_area_address: 0,
         action_handler: 0,
         binprm_file: 0,
         file_inode: 0,

@@ -40,6 +40,8 @@ struct Copier {
     copied: u64,
     /// The return probe that is looked at: `struct return_instance`.
     instance: u64,
+    /// What the kernel puts in the place of return addresses that it watches; 0 where that is not known.
+    trampoline: u64,
     /// Which blocks of memory have a window: bits by the block's hash.
     seen: [u64; SEEN_WORDS],
 }
@@ -57,6 +59,7 @@ pub unsafe fn copy(ids: Ids, state: *const ThreadState) {
         end: start,
         copied: 0,
         instance: 0,
+        trampoline: 0,
         seen: [0; SEEN_WORDS],
     };
     let pages = config!(stack_bytes) / PAGE_BYTES as u32 + 1;
@@ -66,6 +69,7 @@ pub unsafe fn copy(ids: Ids, state: *const ThreadState) {
         let task = bpf_get_current_task();
         let utask: u64 = read(task, config!(offsets.task_utask)).unwrap_or(0);
         copier.instance = if utask == 0 { 0 } else { read(utask, config!(offsets.utask_returns)).unwrap_or(0) };
+        copier.trampoline = trampoline(task);
         bpf_loop(MAX_RETURNS, copy_return as *mut c_void, (&raw mut copier).cast(), 0);
         bpf_loop(pages, copy_page as *mut c_void, (&raw mut copier).cast(), 0);
         bpf_loop(words, open_window as *mut c_void, (&raw mut copier).cast(), 0);
@@ -82,6 +86,17 @@ pub unsafe fn copy(ids: Ids, state: *const ThreadState) {
     }
 }
 
+/// Where the current process has the kernel's return trampoline (`uprobe_get_trampoline_vaddr`).
+#[inline(always)]
+fn trampoline(task: u64) -> u64 {
+    if config!(offsets.mm_xol_area) == 0 {
+        return 0;
+    }
+    let mm: u64 = read(task, config!(offsets.task_mm)).unwrap_or(0);
+    let area: u64 = read(mm, config!(offsets.mm_xol_area)).unwrap_or(0);
+    if area == 0 { 0 } else { read(area, config!(offsets.xol_area_address)).unwrap_or(0) }
+}
+
 /// Notes a return address in whose place the kernel has put its trampoline; 1 ends the loop.
 unsafe extern "C" fn copy_return(_number: u32, copier: *mut c_void) -> i64 {
     let copier = copier.cast::<Copier>();
@@ -91,15 +106,21 @@ unsafe extern "C" fn copy_return(_number: u32, copier: *mut c_void) -> i64 {
         if instance == 0 {
             return 1;
         }
+        let at: u64 = read(instance, config!(offsets.return_stack)).unwrap_or(0);
+        (*copier).instance = read(instance, config!(offsets.return_next)).unwrap_or(0);
+        // Where the program has overwritten it, that is what the program had.
+        let mut word = 0u64;
+        bpf_probe_read_user((&raw mut word).cast(), 8, at as *const c_void);
+        if (*copier).trampoline != 0 && word != (*copier).trampoline {
+            return 0;
+        }
         let Some((_, window)) = pool::pop::<{ pool::FEW_TRIES }, _>(&WINDOWS, &FREE_WINDOWS) else {
             count(Counter::MEMORY_LOST);
             return 1;
         };
-        let at: u64 = read(instance, config!(offsets.return_stack)).unwrap_or(0);
         *(&raw mut (*window).bytes).cast::<u64>() = read(instance, config!(offsets.return_address)).unwrap_or(0);
         (*window).header.kind = RETURN_ADDRESS;
         label(&raw mut (*window).header, (*copier).pid, (*copier).tid, at, 8);
-        (*copier).instance = read(instance, config!(offsets.return_next)).unwrap_or(0);
     }
     0
 }

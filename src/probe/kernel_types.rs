@@ -178,6 +178,8 @@ impl KernelTypes {
             return_stack: need(&["return_instance", "stack"])?,
             return_address: need(&["return_instance", "orig_ret_vaddr"])?,
             return_next: need(&["return_instance", "next"])?,
+            mm_xol_area: self.offset(&["mm_struct", "uprobes_state", "xol_area"]).unwrap_or(0),
+            xol_area_address: self.offset(&["xol_area", "vaddr"]).unwrap_or(0),
             action_handler: need(&["k_sigaction", "sa", "sa_handler"])?,
             binprm_file: need(&["linux_binprm", "file"])?,
             file_inode: need(&["file", "f_inode"])?,
@@ -197,7 +199,7 @@ impl KernelTypes {
     }
 }
 
-const NEEDED_STRUCTURES: [&str; 12] = [
+const NEEDED_STRUCTURES: [&str; 13] = [
     "uprobe_task",
     "return_instance",
     "task_struct",
@@ -210,6 +212,7 @@ const NEEDED_STRUCTURES: [&str; 12] = [
     "super_block",
     "vm_area_struct",
     "dentry",
+    "xol_area",
 ];
 
 fn word(data: &[u8], at: usize) -> Option<u32> {

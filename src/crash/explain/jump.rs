@@ -13,7 +13,7 @@ pub fn explain(scene: &Scene<'_, '_>) -> Option<Explanation> {
     let is_fetch = told::access(scene.fault) == Some(Access::Execute);
     let is_wild = !scene.code.is_code(pc) && told::address(scene.fault).is_none_or(|address| address == pc.0);
     if !(is_fetch || is_wild && scene.instruction.is_none()) {
-        return by_return(scene);
+        return by_return(scene).or_else(|| refused(scene));
     }
     let why = why(scene, pc);
     let explanation = match caller(scene) {
@@ -100,7 +100,30 @@ fn by_return(scene: &Scene<'_, '_>) -> Option<Explanation> {
     if instruction.kind != InstructionKind::Return || told::address(scene.fault).is_some() || scene.is_canonical(to) {
         return None;
     }
-    let text = super::pointer::text_in(to.0).map_or(String::new(), |text| format!(", the text \"{text}\""));
-    let sentence = format!("returned to {to}, which is no address{text}: the stack was overwritten");
+    let what = super::pointer::text_in(to.0)
+        .map_or("which is no address".into(), |text| format!("which is no address but the text \"{text}\""));
+    let sentence = format!("returned to {to}, {what}: the stack was overwritten");
     Some(Explanation::new(Cause::BadCodePointer, sentence))
+}
+
+/// A call or a jump to an address that cannot be: it is refused where it stands.
+fn refused(scene: &Scene<'_, '_>) -> Option<Explanation> {
+    let (verb, target) = match &scene.instruction.as_ref()?.kind {
+        InstructionKind::Call(target) => ("called", target),
+        InstructionKind::Jump(target) => ("jumped to", target),
+        _ => return None,
+    };
+    let (to, name) = match target {
+        Target::Register(number) => (scene.registers.get(*number)?, scene.name_of_register(*number)),
+        Target::Memory(access) => (scene.memory.word(scene.address_of(access)?).ok()?, scene.name_of_access(access)),
+        Target::Direct(_) | Target::Unknown => return None,
+    };
+    if told::address(scene.fault).is_some() || scene.is_canonical(Avma(to)) {
+        return None;
+    }
+    let through = name.map_or(String::new(), |name| format!(" through {}", name.with_type()));
+    let why = super::pointer::text_in(to).map_or("which no memory can have (it is not canonical)".into(), |text| {
+        format!("which is the text \"{text}\" and no address")
+    });
+    Some(Explanation::new(Cause::BadCodePointer, format!("{verb} {}{through}, {why}", Avma(to))))
 }
