@@ -17,6 +17,8 @@ use crate::dwarf::{Activation, DebugInfo, demangle};
 const INSTRUCTION_BYTES: u64 = 16;
 /// Code of one function that is looked at, at the most.
 const MAX_FUNCTION_BYTES: u64 = 1 << 20;
+/// Modules next to an address that may have it as data: one on each side, and one that may lie in between.
+const NEIGHBOURS: usize = 3;
 /// Symbols before an address that are looked at for one that reaches it.
 const MAX_NESTED: usize = 64;
 
@@ -130,7 +132,14 @@ impl<'m> Code<'m> {
     /// The module that has `address` loaded, as code or data, and the address in its file.
     #[must_use]
     pub fn module_around(&self, address: Avma) -> Option<(&'m Binary, Svma)> {
-        self.modules.modules().iter().find_map(|module| {
+        // Only code is told of by the kernel; data lies next to it. Not every file is opened to look for an address.
+        let distance = |module: &&Module| {
+            let segments = module.mapped.segments.iter().map(|segment| &segment.range);
+            segments.map(|range| address.0.abs_diff(range.start.0).min(address.0.abs_diff(range.end.0))).min()
+        };
+        let mut nearest: Vec<&Module> = self.modules.modules().iter().collect();
+        nearest.sort_by_key(distance);
+        nearest.into_iter().take(NEIGHBOURS).find_map(|module| {
             let svma = module.mapped.bias.to_svma(address);
             let (binary, _) = module.file().ok()?;
             binary.is_loaded(svma).then_some((binary, svma))

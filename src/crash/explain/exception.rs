@@ -94,6 +94,10 @@ fn name_of_type(scene: &Scene<'_, '_>, type_info: u64) -> Option<String> {
 /// The type whose `type_info` the linker has put at an address.
 fn name_by_symbol(scene: &Scene<'_, '_>, at: u64) -> Option<String> {
     let (binary, svma) = scene.code.module_around(Avma(at))?;
+    // Symbol tables are large: only where such objects are.
+    binary
+        .section_around(svma)
+        .filter(|(section, _)| section.starts_with(".data") || section.starts_with(".rodata"))?;
     let (symbol, offset) = binary.variable_around(svma)?;
     (offset == 0).then(|| type_name(symbol))?
 }
