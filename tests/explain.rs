@@ -167,11 +167,12 @@ fn jumps_to_no_address_are_told() {
     for level in LEVELS {
         dies("nowhere", level).says(
             "bad_code_pointer",
-            "called 0xdeadbeefdeadbeef through `callback` (int (*)(int)), which no memory can have (it is not canonical)",
+            "`call_back` called address 0xdeadbeefdeadbeef through `callback` (int (*)(int)), which no memory can have (it is not \
+             canonical)",
         );
         dies("overrun", level).says(
             "bad_code_pointer",
-            "returned to 0x4141414141414141, which is no address but the text \"AAAAAAAA\": the stack was overwritten",
+            "returned to address 0x4141414141414141, which is the text \"AAAAAAAA\" and no address: the stack was overwritten",
         );
     }
 }

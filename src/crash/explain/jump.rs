@@ -18,6 +18,7 @@ pub fn explain(scene: &Scene<'_, '_>) -> Option<Explanation> {
     let why = why(scene, pc);
     let explanation = match caller(scene) {
         Some((call, frame)) => through(scene, &call, frame, pc, &why),
+        None if has_returned(scene) => returned(scene, pc),
         None => Explanation::new(Cause::BadCodePointer, format!("jumped to address {pc}, {why}")),
     };
     Some(explanation)
@@ -32,10 +33,16 @@ fn why(scene: &Scene<'_, '_>, pc: Avma) -> String {
             true => "which is on the stack and may not be executed".into(),
             false => "which may not be executed".into(),
         },
-        None => match super::pointer::text_in(pc.0) {
-            Some(text) => format!("which is the text \"{text}\" and no address"),
-            None => "where no memory is mapped".into(),
-        },
+        None => unmapped(scene, pc),
+    }
+}
+
+/// Why there is no memory at an address.
+fn unmapped(scene: &Scene<'_, '_>, address: Avma) -> String {
+    match super::pointer::text_in(address.0) {
+        Some(text) => format!("which is the text \"{text}\" and no address"),
+        None if !scene.is_canonical(address) => "which no memory can have (it is not canonical)".into(),
+        None => "where no memory is mapped".into(),
     }
 }
 
@@ -100,10 +107,19 @@ fn by_return(scene: &Scene<'_, '_>) -> Option<Explanation> {
     if instruction.kind != InstructionKind::Return || told::address(scene.fault).is_some() || scene.is_canonical(to) {
         return None;
     }
-    let what = super::pointer::text_in(to.0)
-        .map_or("which is no address".into(), |text| format!("which is no address but the text \"{text}\""));
-    let sentence = format!("returned to {to}, {what}: the stack was overwritten");
-    Some(Explanation::new(Cause::BadCodePointer, sentence))
+    Some(returned(scene, to))
+}
+
+/// Whether the word below the stack pointer, which a return has just taken, is the program counter. (Some processors refuse the return itself, others
+/// what it leads to.)
+fn has_returned(scene: &Scene<'_, '_>) -> bool {
+    let taken = || scene.memory.word(Avma(scene.stack_pointer()?.0.checked_sub(8)?)).ok();
+    scene.pc.0 != 0 && taken() == Some(scene.pc.0)
+}
+
+fn returned(scene: &Scene<'_, '_>, to: Avma) -> Explanation {
+    let sentence = format!("returned to address {to}, {}: the stack was overwritten", unmapped(scene, to));
+    Explanation::new(Cause::BadCodePointer, sentence)
 }
 
 /// A call or a jump to an address that cannot be: it is refused where it stands.
@@ -122,8 +138,8 @@ fn refused(scene: &Scene<'_, '_>) -> Option<Explanation> {
         return None;
     }
     let through = name.map_or(String::new(), |name| format!(" through {}", name.with_type()));
-    let why = super::pointer::text_in(to).map_or("which no memory can have (it is not canonical)".into(), |text| {
-        format!("which is the text \"{text}\" and no address")
-    });
-    Some(Explanation::new(Cause::BadCodePointer, format!("{verb} {}{through}, {why}", Avma(to))))
+    let who = scene.frames().first().and_then(|frame| frame.function.as_deref());
+    let who = who.map_or(String::new(), |who| format!("`{who}` "));
+    let to = Avma(to);
+    Some(Explanation::new(Cause::BadCodePointer, format!("{who}{verb} address {to}{through}, {}", unmapped(scene, to))))
 }
