@@ -9,6 +9,7 @@
 //! - [`binary`]: the target's ELF file in; sections, segments, symbols, build id out.
 //! - [`dwarf`]: debug info in; functions with parameters, types, locations and lines out.
 //! - [`plan`]: functions in; which to probe, at which instruction, and what to read there out.
+//! - [`credentials`]: work with the rights of another user.
 //! - [`launch`]: the watched program's own process.
 //! - [`probe`]: a plan in; a loaded recorder, attached to the target's files, out.
 //! - [`crash`]: frozen rings in; threads, calls and typed values out.
@@ -21,6 +22,7 @@ pub mod arch;
 pub mod binary;
 pub mod cli;
 pub mod crash;
+pub mod credentials;
 pub mod demo;
 pub mod dwarf;
 pub mod launch;

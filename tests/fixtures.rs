@@ -21,6 +21,8 @@ fn end(finished: &Finished) -> End {
 /// Each fixture that needs no more than arguments, and how it ends.
 const ENDS: &[(&str, &[&str], End)] = &[
     ("exp1.c", &[], End::Signal(SIGSEGV)),
+    ("pending.c", &[], End::Signal(SIGABRT)),
+    ("crowd.c", &["3"], End::Signal(SIGSEGV)),
     ("method.cpp", &[], End::Signal(SIGSEGV)),
     ("exceptions.cpp", &[], End::Exit(3)),
     ("exceptions.cpp", &["crash"], End::Signal(SIGSEGV)),

@@ -5,14 +5,19 @@
 mod support;
 
 mod arguments;
+mod backtraces;
+mod bounds;
 mod demo;
 mod doctor;
 mod errors;
 mod explain;
 mod fixtures;
+mod frames;
 mod functions;
+mod handled;
 mod history;
 mod languages;
+mod modules;
 mod no_debug_info;
 mod object;
 mod output;

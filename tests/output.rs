@@ -40,3 +40,29 @@ fn of_a_static_program() {
 fn of_a_static_program_at_a_variable_address() {
     the_line_that_was_never_written_is_told(["-static-pie"]);
 }
+
+/// Guards against output that is lost for whoever reads the pipe, that comes twice, or in the middle of the page.
+#[test]
+fn flush_writes_it_in_the_place_of_the_program() {
+    let outcome = Fixture::build("exp1.c").run(["-f", "test", "--flush"]);
+    assert_eq!(outcome.stdout, "this is a string.\n", "{}", outcome.stderr);
+    assert!(outcome.stderr.trim_start().starts_with("exp1 (pid "), "{}", outcome.stderr);
+
+    let outcome = Fixture::build("exp1.c").run(["-f", "test"]);
+    assert_eq!(outcome.stdout, "", "nobody asked for it");
+}
+
+/// Guards against writing to one stream what was meant for the other, or for a file.
+#[test]
+fn flush_keeps_streams_apart() {
+    let outcome = Fixture::build("pending.c").run(["-f", "*", "--flush"]);
+    assert_eq!(outcome.stdout, "to stdout", "{}", outcome.stderr);
+    assert!(outcome.stderr.contains("to stderr"), "{}", outcome.stderr);
+    let page = outcome.stderr.find("pending (pid ").expect("the page");
+    assert!(outcome.stderr.find("to stderr").expect("the program's line") < page, "{}", outcome.stderr);
+
+    let report = outcome.report();
+    let streams = report.at("/output").as_array().expect("a list of streams");
+    let streams: Vec<_> = streams.iter().map(|output| (&output["descriptor"], &output["text"])).collect();
+    assert_eq!(json!(streams), json!([[1, "to stdout"], [2, "to stderr"], [7, "to a file"]]));
+}

@@ -73,7 +73,9 @@ fn a_fault_that_kills_after_its_handler_makes_a_report() {
 
     let outcome = run("handler-abort");
     assert_eq!(outcome.signal(), Some(SIGABRT), "{}", outcome.stderr);
-    assert_eq!(outcome.report().at("/fault/signal"), "SIGABRT");
+    let report = outcome.report();
+    assert_eq!(report.at("/fault/signal"), "SIGSEGV");
+    assert_eq!(report.at("/fault/ended_by/signal"), "SIGABRT");
 }
 
 /// Guards against another status than the program's own.

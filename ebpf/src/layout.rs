@@ -112,6 +112,18 @@ pub struct TaskOffsets {
     pub xol_area_address: u32,
     /// `k_sigaction.sa.sa_handler`
     pub action_handler: u32,
+    /// `k_sigaction.sa.sa_flags`
+    pub action_flags: u32,
+    /// `task_struct.blocked`
+    pub task_blocked: u32,
+    /// `task_struct.sas_ss_sp`
+    pub task_alt_stack: u32,
+    /// `task_struct.sas_ss_size`
+    pub task_alt_stack_bytes: u32,
+    /// `signal_struct.flags`
+    pub signal_flags: u32,
+    /// `signal_struct.group_exit_code`
+    pub signal_exit_code: u32,
     /// `linux_binprm.file`
     pub binprm_file: u32,
     /// `file.f_inode`
@@ -164,6 +176,12 @@ impl TaskOffsets {
         mm_xol_area: 0,
         xol_area_address: 0,
         action_handler: 0,
+        action_flags: 0,
+        task_blocked: 0,
+        task_alt_stack: 0,
+        task_alt_stack_bytes: 0,
+        signal_flags: 0,
+        signal_exit_code: 0,
         binprm_file: 0,
         file_inode: 0,
         inode_number: 0,
@@ -216,6 +234,10 @@ pub struct Config {
     pub thread_tls_base: u32,
     /// Whether these kernel structures have an address of the last page fault and the like: 0 or 1.
     pub has_fault_details: u32,
+    /// Survived faults that user space wants to be told of, at the most.
+    pub survived_told: u32,
+    /// Zero.
+    pub reserved: u32,
     /// Offsets in kernel structures.
     pub offsets: TaskOffsets,
 }
@@ -238,6 +260,8 @@ impl Config {
         stack_bytes: 0,
         thread_tls_base: 0,
         has_fault_details: 0,
+        survived_told: 0,
+        reserved: 0,
         offsets: TaskOffsets::ZERO,
     };
 
@@ -324,6 +348,8 @@ pub struct MemoryHeader {
     pub length: u32,
     /// One of the constants below.
     pub kind: u32,
+    /// [`Fault::at_ns`](crate::Fault::at_ns) of the handled fault at which it was copied; 0 if that was at the end.
+    pub moment_ns: u64,
 }
 
 /// The bytes are what the process had in memory.
@@ -384,7 +410,7 @@ const _: () = assert!(size_of::<SlotHeader>() == 24 + 24 + size_of::<ThreadState
 const _: () = assert!(size_of::<SlotHeader>().is_multiple_of(8) && COMM_BYTES.is_multiple_of(8));
 const _: () = assert!(size_of::<OpenCall>() == 24);
 const _: () = assert!(size_of::<Target>() == 24);
-const _: () = assert!(size_of::<MemoryHeader>() == 32);
-const _: () = assert!(size_of::<Chunk>() == 32 + CHUNK_BYTES && size_of::<Window>() == 32 + WINDOW_BYTES);
-const _: () = assert!(size_of::<Config>() == 88 + size_of::<TaskOffsets>());
+const _: () = assert!(size_of::<MemoryHeader>() == 40);
+const _: () = assert!(size_of::<Chunk>() == 40 + CHUNK_BYTES && size_of::<Window>() == 40 + WINDOW_BYTES);
+const _: () = assert!(size_of::<Config>() == 96 + size_of::<TaskOffsets>());
 const _: () = assert!(MAX_DATA_BYTES.is_multiple_of(8));

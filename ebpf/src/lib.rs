@@ -9,7 +9,7 @@ pub mod record;
 pub mod step;
 
 pub use layout::{Config, OpenCall, SlotHeader, Target, TaskOffsets};
-pub use record::{Counter, Event, Fault, Record, ThreadState, Watched};
+pub use record::{Counter, Event, Fault, Record, SignalSender, ThreadState, Watched};
 pub use step::{Function, Outcome, Step};
 
 /// Version of the layout of slots and records. Raise it when a reader of an older one would misread.

@@ -6,6 +6,7 @@
 #![expect(internal_features, reason = "the only way to atomic operations on this target")]
 
 mod calls;
+mod fault;
 mod kernel;
 mod mapping;
 mod maps;
@@ -104,7 +105,19 @@ pub fn process_exit(context: RawTracePointContext) -> i32 {
 
 #[raw_tracepoint(tracepoint = "signal_deliver")]
 pub fn signal_deliver(context: RawTracePointContext) -> i32 {
-    process::signalled(&context);
+    fault::delivered(&context);
+    0
+}
+
+#[raw_tracepoint(tracepoint = "signal_generate")]
+pub fn signal_generate(context: RawTracePointContext) -> i32 {
+    fault::generated(&context);
+    0
+}
+
+#[raw_tracepoint(tracepoint = "mark_victim")]
+pub fn mark_victim(context: RawTracePointContext) -> i32 {
+    fault::chosen_for_memory(&context);
     0
 }
 

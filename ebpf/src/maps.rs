@@ -73,6 +73,14 @@ pub static WATCHED: HashMap<u32, Watched> = HashMap::with_max_entries(8192, 0);
 #[map]
 pub static FAULTS: HashMap<u32, Fault> = HashMap::with_max_entries(256, 0);
 
+/// The last fault of each thread that went to a handler, by kernel-global thread id, as long as the thread may still die of it.
+#[map]
+pub static HANDLED: HashMap<u32, Fault> = HashMap::with_max_entries(256, 0);
+
+/// Faults that were survived, by [`Fault::at_ns`], until user space has read them.
+#[map]
+pub static SURVIVED: HashMap<u64, Fault> = HashMap::with_max_entries(64, 0);
+
 /// Which program is watched.
 #[map]
 pub static TARGET: Array<Target> = Array::with_max_entries(1, 0);
@@ -91,6 +99,12 @@ pub fn count(counter: u32) {
     if let Some(value) = COUNTERS.get_ptr_mut(counter) {
         add(value, 1);
     }
+}
+
+/// The value of a [`Counter`].
+#[inline(always)]
+pub fn counted(counter: u32) -> u64 {
+    COUNTERS.get(counter).copied().unwrap_or(0)
 }
 
 /// Sends an event; false if there was no room for it.

@@ -8,7 +8,7 @@ use lastwords_abi::layout::{
     AS_IN_MEMORY, CHUNK_BYTES, MemoryHeader, PoolHeader, RETURN_ADDRESS, SLOT_ENDED, WINDOW_BEFORE_BYTES, WINDOW_BYTES,
     WINDOW_STACK_WORDS,
 };
-use lastwords_abi::{Counter, REGISTER_WORDS, ThreadState};
+use lastwords_abi::{Counter, REGISTER_WORDS, SlotHeader};
 
 use crate::kernel::read;
 use crate::maps::{CHUNKS, FREE_CHUNKS, FREE_WINDOWS, WINDOWS, config, count};
@@ -24,14 +24,28 @@ const END_PAGES: u64 = 3;
 /// Below is the page of the null pointer, above the kernel.
 const LOWEST_ADDRESS: u64 = 0x1_0000;
 const HIGHEST_ADDRESS: u64 = 1 << 47;
+/// Words of an alternate stack that are looked through for what was interrupted.
+const MAX_ALT_STACK_WORDS: u32 = 32 * 1024;
+/// Chunks and windows of one handled fault at the most.
+const MAX_KEPT: u32 = 1024;
 /// Words of the set of places that have a window already.
 const SEEN_WORDS: usize = 8;
 
-/// What the copying loops share.
+/// What the copying loops share. It lies in the slot and not on the stack: the verifier keeps account of what it knows of each word of
+/// a stack, and would walk through the loops once more for each combination.
+#[repr(C)]
 struct Copier {
-    state: *const ThreadState,
     pid: u64,
     tid: u64,
+    /// The handled fault that it is for, or 0.
+    moment_ns: u64,
+    /// The last chunk and the last window that were copied for it, plus 1: each leads to the one before.
+    chunks: u32,
+    windows: u32,
+    /// The thread's alternate signal stack, and what is looked at in it.
+    alt_stack: u64,
+    alt_stack_bytes: u64,
+    looked_at: u64,
     /// Where the stack begins.
     start: u64,
     /// Up to where it has been copied.
@@ -46,44 +60,139 @@ struct Copier {
     seen: [u64; SEEN_WORDS],
 }
 
-/// Copies what can be had of the current thread.
+/// The chunks and windows that were copied for a handled fault, as `Fault::chunks` and `Fault::windows` have them.
+pub struct Kept {
+    pub chunks: u32,
+    pub windows: u32,
+}
+
+/// Copies what can be had of the current thread: for a handled fault at that time, or for its death (0).
 #[inline(always)]
-pub unsafe fn copy(ids: Ids, state: *const ThreadState) {
-    // SAFETY: the caller's struct in a map.
-    let start = unsafe { (*state).registers[Registers::STACK_POINTER_WORD] }.wrapping_sub(Registers::RED_ZONE_BYTES);
-    let mut copier = Copier {
-        state,
-        pid: u64::from(ids.pid),
-        tid: u64::from(ids.tid),
-        start,
-        end: start,
-        copied: 0,
-        instance: 0,
-        trampoline: 0,
-        seen: [0; SEEN_WORDS],
-    };
+pub unsafe fn copy(ids: Ids, header: *mut SlotHeader, moment_ns: u64) -> Kept {
+    let mut context = header;
+    let context: *mut c_void = (&raw mut context).cast();
     let pages = config!(stack_bytes) / PAGE_BYTES as u32 + 1;
     let words = Registers::POINTER_WORDS + WINDOW_STACK_WORDS;
-    // SAFETY: the callbacks get `copier`, which outlives the loops.
+    // SAFETY: the slot of the current thread; the callbacks get a pointer to it that outlives the loops.
     unsafe {
+        let copier = scratch(header);
+        let pointer = (*header).death.registers[Registers::STACK_POINTER_WORD];
+        let start = pointer.wrapping_sub(Registers::RED_ZONE_BYTES);
         let task = bpf_get_current_task();
+        (*copier).pid = u64::from(ids.pid);
+        (*copier).tid = u64::from(ids.tid);
+        (*copier).moment_ns = moment_ns;
+        (*copier).chunks = 0;
+        (*copier).windows = 0;
+        (*copier).start = start;
+        (*copier).end = start;
+        (*copier).copied = 0;
+        (*copier).seen = [0; SEEN_WORDS];
         let utask: u64 = read(task, config!(offsets.task_utask)).unwrap_or(0);
-        copier.instance = if utask == 0 { 0 } else { read(utask, config!(offsets.utask_returns)).unwrap_or(0) };
-        copier.trampoline = trampoline(task);
-        bpf_loop(MAX_RETURNS, copy_return as *mut c_void, (&raw mut copier).cast(), 0);
-        bpf_loop(pages, copy_page as *mut c_void, (&raw mut copier).cast(), 0);
-        bpf_loop(words, open_window as *mut c_void, (&raw mut copier).cast(), 0);
+        (*copier).instance = if utask == 0 { 0 } else { read(utask, config!(offsets.utask_returns)).unwrap_or(0) };
+        (*copier).trampoline = trampoline(task);
+        bpf_loop(MAX_RETURNS, copy_return as *mut c_void, context, 0);
+        bpf_loop(pages, copy_page as *mut c_void, context, 0);
+        bpf_loop(words, open_window as *mut c_void, context, 0);
+        let end = (*copier).end;
+
+        (*copier).alt_stack = read(task, config!(offsets.task_alt_stack)).unwrap_or(0);
+        (*copier).alt_stack_bytes = read(task, config!(offsets.task_alt_stack_bytes)).unwrap_or(0);
+        if pointer.wrapping_sub((*copier).alt_stack) < (*copier).alt_stack_bytes {
+            (*copier).looked_at = pointer & !7;
+            (*copier).copied = 0;
+            (*copier).start = 0;
+            bpf_loop(MAX_ALT_STACK_WORDS, find_interrupted as *mut c_void, context, 0);
+            if (*copier).start != 0 {
+                bpf_loop(pages, copy_page as *mut c_void, context, 0);
+            }
+        }
         if ids.pid == ids.tid {
             // What called `main` and what main called first, for stacks that are too deep to be copied whole.
             let mm: u64 = read(task, config!(offsets.task_mm)).unwrap_or(0);
-            let end: u64 = read(mm, config!(offsets.mm_start_stack)).unwrap_or(0);
-            copier.start = (end & !(PAGE_BYTES - 1)).wrapping_sub(END_PAGES * PAGE_BYTES);
-            if end != 0 && copier.start >= copier.end {
-                copier.end = copier.start;
-                bpf_loop(END_PAGES as u32 + 1, copy_page as *mut c_void, (&raw mut copier).cast(), 0);
+            let stack_end: u64 = read(mm, config!(offsets.mm_start_stack)).unwrap_or(0);
+            (*copier).start = (stack_end & !(PAGE_BYTES - 1)).wrapping_sub(END_PAGES * PAGE_BYTES);
+            let copied_to = if (*copier).end > end { (*copier).end } else { end };
+            if stack_end != 0 && (*copier).start >= copied_to {
+                (*copier).end = (*copier).start;
+                bpf_loop(END_PAGES as u32 + 1, copy_page as *mut c_void, context, 0);
             }
         }
+        Kept { chunks: (*copier).chunks, windows: (*copier).windows }
     }
+}
+
+/// The part of a slot that probes use while they run: none does while its thread dies or takes a signal.
+#[inline(always)]
+unsafe fn scratch(header: *mut SlotHeader) -> *mut Copier {
+    // SAFETY: the caller's slot.
+    unsafe { (&raw mut (*header).registers).cast() }
+}
+
+const _: () = assert!(size_of::<Copier>() <= 8 * REGISTER_WORDS);
+
+/// Gives the entries of a handled fault back: nobody died of it.
+#[inline(always)]
+pub unsafe fn release(kept: Kept) {
+    let mut kept = kept;
+    // SAFETY: the callback gets `kept`, which outlives the loop.
+    unsafe { bpf_loop(MAX_KEPT, release_one as *mut c_void, (&raw mut kept).cast(), 0) };
+}
+
+unsafe extern "C" fn release_one(_number: u32, kept: *mut c_void) -> i64 {
+    let kept = kept.cast::<Kept>();
+    // SAFETY: `release` passed it; the entries of its chains are owned by the fault.
+    unsafe {
+        if let Some(index) = (*kept).chunks.checked_sub(1)
+            && let Some(chunk) = CHUNKS.get_ptr_mut(index)
+        {
+            (*kept).chunks = (*chunk).header.pool.next_free;
+            pool::push::<{ pool::FEW_TRIES }>(&FREE_CHUNKS, index, chunk.cast());
+            return 0;
+        }
+        if let Some(index) = (*kept).windows.checked_sub(1)
+            && let Some(window) = WINDOWS.get_ptr_mut(index)
+        {
+            (*kept).windows = (*window).header.pool.next_free;
+            pool::push::<{ pool::FEW_TRIES }>(&FREE_WINDOWS, index, window.cast());
+            return 0;
+        }
+    }
+    1
+}
+
+/// Looks at the next word of the alternate stack: where the kernel has saved that stack's own bounds (`uc_stack`), it has saved the
+/// interrupted stack pointer behind them. 1 ends the loop.
+unsafe extern "C" fn find_interrupted(_number: u32, context: *mut c_void) -> i64 {
+    // SAFETY: `copy` passed a pointer to a slot; the helpers write eight bytes to locals of eight bytes, and check addresses.
+    unsafe {
+        let header = *context.cast::<*mut SlotHeader>();
+        let copier = scratch(header);
+        let at = (*copier).looked_at;
+        (*copier).looked_at = at + 8;
+        if at.wrapping_sub((*copier).alt_stack) >= (*copier).alt_stack_bytes {
+            return 1;
+        }
+        if user_word(at) != Some((*copier).alt_stack) || user_word(at + 16) != Some((*copier).alt_stack_bytes) {
+            return 0;
+        }
+        let interrupted = user_word(at + Registers::SAVED_STACK_POINTER_BEHIND_UC_STACK).unwrap_or(0);
+        if interrupted.wrapping_sub((*copier).alt_stack) < (*copier).alt_stack_bytes {
+            return 0; // a signal that interrupted another handler on this stack
+        }
+        (*copier).start = interrupted;
+        (*copier).end = interrupted;
+    }
+    1
+}
+
+/// Eight bytes of the process's memory.
+#[inline(always)]
+pub fn user_word(at: u64) -> Option<u64> {
+    let mut word = 0u64;
+    // SAFETY: the helper writes eight bytes to a local of eight bytes, and checks the address.
+    let failed = unsafe { bpf_probe_read_user((&raw mut word).cast(), 8, at as *const c_void) };
+    (failed == 0).then_some(word)
 }
 
 /// Where the current process has the kernel's return trampoline (`uprobe_get_trampoline_vaddr`).
@@ -98,10 +207,11 @@ fn trampoline(task: u64) -> u64 {
 }
 
 /// Notes a return address in whose place the kernel has put its trampoline; 1 ends the loop.
-unsafe extern "C" fn copy_return(_number: u32, copier: *mut c_void) -> i64 {
-    let copier = copier.cast::<Copier>();
-    // SAFETY: `copy` passed its copier; the window is ours until it is labelled.
+unsafe extern "C" fn copy_return(_number: u32, context: *mut c_void) -> i64 {
+    // SAFETY: `copy` passed a pointer to a slot; the window is ours until it is labelled.
     unsafe {
+        let header = *context.cast::<*mut SlotHeader>();
+        let copier = scratch(header);
         let instance = (*copier).instance;
         if instance == 0 {
             return 1;
@@ -109,27 +219,26 @@ unsafe extern "C" fn copy_return(_number: u32, copier: *mut c_void) -> i64 {
         let at: u64 = read(instance, config!(offsets.return_stack)).unwrap_or(0);
         (*copier).instance = read(instance, config!(offsets.return_next)).unwrap_or(0);
         // Where the program has overwritten it, that is what the program had.
-        let mut word = 0u64;
-        bpf_probe_read_user((&raw mut word).cast(), 8, at as *const c_void);
-        if (*copier).trampoline != 0 && word != (*copier).trampoline {
+        if (*copier).trampoline != 0 && user_word(at) != Some((*copier).trampoline) {
             return 0;
         }
-        let Some((_, window)) = pool::pop::<{ pool::FEW_TRIES }, _>(&WINDOWS, &FREE_WINDOWS) else {
+        let Some((index, window)) = pool::pop::<{ pool::FEW_TRIES }, _>(&WINDOWS, &FREE_WINDOWS) else {
             count(Counter::MEMORY_LOST);
             return 1;
         };
         *(&raw mut (*window).bytes).cast::<u64>() = read(instance, config!(offsets.return_address)).unwrap_or(0);
         (*window).header.kind = RETURN_ADDRESS;
-        label(&raw mut (*window).header, (*copier).pid, (*copier).tid, at, 8);
+        keep_window(copier, index, &raw mut (*window).header, at, 8);
     }
     0
 }
 
 /// Copies up to the end of a page of the stack; 1 ends the loop.
-unsafe extern "C" fn copy_page(_number: u32, copier: *mut c_void) -> i64 {
-    let copier = copier.cast::<Copier>();
-    // SAFETY: `copy` passed its copier; the chunk is ours until it is pushed or marked.
+unsafe extern "C" fn copy_page(_number: u32, context: *mut c_void) -> i64 {
+    // SAFETY: `copy` passed a pointer to a slot; the chunk is ours until it is pushed or marked.
     unsafe {
+        let header = *context.cast::<*mut SlotHeader>();
+        let copier = scratch(header);
         let from = (*copier).end;
         let done = from - (*copier).start;
         let length = PAGE_BYTES - (from & (PAGE_BYTES - 1));
@@ -153,6 +262,11 @@ unsafe extern "C" fn copy_page(_number: u32, copier: *mut c_void) -> i64 {
         }
         (*copier).copied += 1;
         (*chunk).header.kind = AS_IN_MEMORY;
+        (*chunk).header.moment_ns = (*copier).moment_ns;
+        if (*copier).moment_ns != 0 {
+            (*chunk).header.pool.next_free = (*copier).chunks;
+            (*copier).chunks = index + 1;
+        }
         label(&raw mut (*chunk).header, (*copier).pid, (*copier).tid, from, length);
         (*copier).end = from + length;
     }
@@ -160,11 +274,12 @@ unsafe extern "C" fn copy_page(_number: u32, copier: *mut c_void) -> i64 {
 }
 
 /// Opens a window on what a register or a word of the stack points to.
-unsafe extern "C" fn open_window(number: u32, copier: *mut c_void) -> i64 {
-    let copier = copier.cast::<Copier>();
-    // SAFETY: `copy` passed its copier; the window is ours until it is pushed or marked.
+unsafe extern "C" fn open_window(number: u32, context: *mut c_void) -> i64 {
+    // SAFETY: `copy` passed a pointer to a slot; the window is ours until it is pushed or marked.
     unsafe {
-        let Some(address) = candidate(number, copier) else { return 0 };
+        let header = *context.cast::<*mut SlotHeader>();
+        let copier = scratch(header);
+        let Some(address) = candidate(number, header) else { return 0 };
         let on_stack = address >= (*copier).start && address < (*copier).end;
         if !(LOWEST_ADDRESS..HIGHEST_ADDRESS).contains(&address) || on_stack || was_seen(copier, address) {
             return 0;
@@ -177,7 +292,7 @@ unsafe extern "C" fn open_window(number: u32, copier: *mut c_void) -> i64 {
         let around = address - WINDOW_BEFORE_BYTES;
         if bpf_probe_read_user(to, WINDOW_BYTES as u32, around as *const c_void) == 0 {
             (*window).header.kind = AS_IN_MEMORY;
-            label(&raw mut (*window).header, (*copier).pid, (*copier).tid, around, WINDOW_BYTES as u64);
+            keep_window(copier, index, &raw mut (*window).header, around, WINDOW_BYTES as u64);
             return 0;
         }
         // Something at the edge of what is mapped: only what is on the same page.
@@ -185,7 +300,7 @@ unsafe extern "C" fn open_window(number: u32, copier: *mut c_void) -> i64 {
         let length = if left > WINDOW_BYTES as u64 { WINDOW_BYTES as u64 } else { left };
         if bpf_probe_read_user(to, bounded(length, WINDOW_BYTES as u32), address as *const c_void) == 0 {
             (*window).header.kind = AS_IN_MEMORY;
-            label(&raw mut (*window).header, (*copier).pid, (*copier).tid, address, length);
+            keep_window(copier, index, &raw mut (*window).header, address, length);
         } else {
             pool::push::<{ pool::FEW_TRIES }>(&FREE_WINDOWS, index, window.cast());
         }
@@ -195,15 +310,16 @@ unsafe extern "C" fn open_window(number: u32, copier: *mut c_void) -> i64 {
 
 /// The address that window `number` is for.
 #[inline(always)]
-unsafe fn candidate(number: u32, copier: *mut Copier) -> Option<u64> {
-    // SAFETY: the caller's copier, an index below the bound.
+unsafe fn candidate(number: u32, header: *mut SlotHeader) -> Option<u64> {
+    // SAFETY: the caller's slot, an index below the bound.
     unsafe {
         if number < Registers::POINTER_WORDS {
             let word = bounded(Registers::pointer_word(number), REGISTER_WORDS as u32 - 1);
-            return (*(*copier).state).registers.get(word as usize).copied();
+            return (*header).death.registers.get(word as usize).copied();
         }
         let mut word = 0u64;
-        let at = ((*copier).start & !7) + u64::from(number - Registers::POINTER_WORDS) * 8;
+        let top = (*scratch(header)).start.wrapping_add(Registers::RED_ZONE_BYTES);
+        let at = (top & !7) + u64::from(number - Registers::POINTER_WORDS) * 8;
         let failed = bpf_probe_read_user((&raw mut word).cast(), 8, at as *const c_void);
         (failed == 0).then_some(word)
     }
@@ -219,6 +335,20 @@ unsafe fn was_seen(copier: *mut Copier, address: u64) -> bool {
         let seen = (*copier).seen[word] >> bit & 1 == 1;
         (*copier).seen[word] |= 1 << bit;
         seen
+    }
+}
+
+/// Labels a window, and chains it where it may have to be given back.
+#[inline(always)]
+unsafe fn keep_window(copier: *mut Copier, index: u32, header: *mut MemoryHeader, address: u64, length: u64) {
+    // SAFETY: the caller's entry and copier.
+    unsafe {
+        (*header).moment_ns = (*copier).moment_ns;
+        if (*copier).moment_ns != 0 {
+            (*header).pool.next_free = (*copier).windows;
+            (*copier).windows = index + 1;
+        }
+        label(header, (*copier).pid, (*copier).tid, address, length);
     }
 }
 

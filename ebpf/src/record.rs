@@ -58,6 +58,28 @@ pub struct Fault {
     pub abort_message: u64,
     /// What is mapped at `address`, or right below it where nothing is.
     pub mapping: Mapping,
+    /// The program's handler of the signal; 0 for the default action.
+    pub handler: u64,
+    /// `sa_flags` of that handler.
+    pub handler_flags: u64,
+    /// Where the thread's alternate signal stack begins; 0 if it has none.
+    pub alt_stack: u64,
+    /// How large that is.
+    pub alt_stack_bytes: u64,
+    /// [`SlotHeader::calls`](crate::SlotHeader::calls) of the thread.
+    pub calls: u64,
+    /// Of a handled fault: the thread's stack pointer at its end, 0 before that.
+    pub end_stack_pointer: u64,
+    /// Of a handled fault: the signals that the thread blocked at its end, bit `n - 1` for signal `n`.
+    pub end_blocked: u64,
+    /// Of a handled fault: the first of the chunks that were copied with it, plus 1.
+    pub chunks: u32,
+    /// The same of windows.
+    pub windows: u32,
+    /// Of a handled fault: how often the same instruction faulted again.
+    pub repeated: u32,
+    /// Of a handled fault: 1 if memory was copied with it.
+    pub has_memory: u32,
     /// Kernel-global process id.
     pub pid: u32,
     /// Kernel-global thread id.
@@ -82,6 +104,8 @@ pub struct Fault {
     pub uid: u32,
     /// Bytes of the arguments: more than `args` holds where they were cut; 0 where they could not be read.
     pub args_bytes: u32,
+    /// Who sent the last signal that may have been this one.
+    pub sender: SignalSender,
     /// The faulting thread: its own slot has the same, if it has one.
     pub thread: ThreadState,
     /// The program's arguments as they are in its memory, each with a NUL behind it.
@@ -99,6 +123,17 @@ impl Fault {
         stream_list: 0,
         abort_message: 0,
         mapping: Mapping::NOT_ASKED,
+        handler: 0,
+        handler_flags: 0,
+        alt_stack: 0,
+        alt_stack_bytes: 0,
+        calls: 0,
+        end_stack_pointer: 0,
+        end_blocked: 0,
+        chunks: 0,
+        windows: 0,
+        repeated: 0,
+        has_memory: 0,
         pid: 0,
         tid: 0,
         ns_tid: 0,
@@ -112,6 +147,7 @@ impl Fault {
         uid: 0,
         args_bytes: 0,
         args: [0; MAX_ARGS_BYTES],
+        sender: SignalSender { signal: 0, ns_pid: 0, pid: 0, uid: 0, comm: [0; COMM_BYTES] },
         thread: ThreadState { at_ns: 0, registers: [0; REGISTER_WORDS], tls_base: 0, comm: [0; COMM_BYTES] },
     };
 }
@@ -186,9 +222,36 @@ pub struct Watched {
     pub ns_pid: u32,
     /// 1 while it executes the probed file, 0 after an exec of another.
     pub executes_target: u32,
+    /// Its threads that have a handled fault in `HANDLED`.
+    pub handled: u64,
+    /// `CLOCK_MONOTONIC` of the last time that memory was copied at a handled fault.
+    pub copied_ns: u64,
+    /// 1 once the kernel has chosen it to be killed for lack of memory.
+    pub is_oom_victim: u32,
+    /// Zero.
+    pub reserved: u32,
+    /// Who sent it the last signal that may kill it.
+    pub sender: SignalSender,
 }
 
-/// What goes through the ring buffer `EVENTS`: a watched process has died of a signal that counts.
+/// A process that sent a signal: `signal_generate` runs in its context, when it still exists.
+#[repr(C)]
+#[derive(Clone, Copy, Default)]
+#[cfg_attr(feature = "user", derive(Debug))]
+pub struct SignalSender {
+    /// Signal number; 0 if nobody sent one.
+    pub signal: i32,
+    /// As lastwords' own pid namespace sees it; 0 where it does not.
+    pub ns_pid: u32,
+    /// Kernel-global process id.
+    pub pid: u32,
+    /// Real user id, as the root user namespace sees it.
+    pub uid: u32,
+    /// Name of the thread that sent it.
+    pub comm: [u8; COMM_BYTES],
+}
+
+/// What goes through the ring buffer `EVENTS`.
 #[repr(C)]
 #[derive(Clone, Copy, Default)]
 #[cfg_attr(feature = "user", derive(Debug))]
@@ -197,9 +260,20 @@ pub struct Event {
     pub pid: u32,
     /// As `wait(2)` reports it: the signal in the low seven bits.
     pub exit_code: u32,
+    /// One of the constants below.
+    pub kind: u32,
+    /// Kernel-global thread id of the thread that survived a fault.
+    pub tid: u32,
+    /// [`Fault::at_ns`] of the fault that was survived.
+    pub moment_ns: u64,
     /// What was known of the process.
     pub watched: Watched,
 }
+
+/// A watched process has ended: a signal that counts was delivered to it, or it has a handled fault, or was killed by SIGKILL.
+pub const ENDED: u32 = 0;
+/// A watched process has survived a fault: the map `SURVIVED` has it.
+pub const SURVIVED: u32 = 1;
 
 /// The registers of one thread as the kernel saved them, and which thread that is.
 #[repr(C)]
@@ -236,13 +310,18 @@ impl Counter {
     pub const DEATHS_OF_OTHER_FILES: u32 = 6;
     /// Pieces of stacks and windows of memory that found no room.
     pub const MEMORY_LOST: u32 = 7;
+    /// Survived faults that user space was told of.
+    pub const SURVIVED_TOLD: u32 = 8;
+    /// Survived faults that it wanted to be told of, and was not: there were too many.
+    pub const SURVIVED_NOT_TOLD: u32 = 9;
     /// How many there are.
-    pub const COUNT: u32 = 8;
+    pub const COUNT: u32 = 10;
 }
 
 const _: () = assert!(size_of::<Record>() == 64);
-const _: () = assert!(size_of::<Fault>() == 104 + size_of::<Mapping>() + size_of::<ThreadState>() + MAX_ARGS_BYTES);
+const _: () = assert!(size_of::<Fault>() == 208 + size_of::<Mapping>() + size_of::<ThreadState>() + MAX_ARGS_BYTES);
+const _: () = assert!(size_of::<Watched>() == 80);
+const _: () = assert!(size_of::<Event>() == 104);
+const _: () = assert!(size_of::<SignalSender>() == 32);
 const _: () = assert!(size_of::<Mapping>() == 56 + FILE_NAME_BYTES);
-const _: () = assert!(size_of::<Watched>() == 24);
-const _: () = assert!(size_of::<Event>() == 32);
 const _: () = assert!(size_of::<ThreadState>() == 16 + 8 * REGISTER_WORDS + COMM_BYTES);

@@ -37,6 +37,13 @@ impl Registers {
     pub const RED_ZONE_BYTES: u64 = 128;
     /// Word of the stack pointer.
     pub const STACK_POINTER_WORD: usize = core::mem::offset_of!(Self, sp) / 8;
+    /// Word of the program counter.
+    pub const PROGRAM_COUNTER_WORD: usize = core::mem::offset_of!(Self, ip) / 8;
+    /// In a signal frame: from `uc_stack` to the saved stack pointer, `uc_mcontext.gregs[REG_RSP]` (arch/x86/include/uapi/asm/ucontext.h
+    /// and sigcontext.h: `uc_stack` has 24 bytes, and 15 registers come before).
+    pub const SAVED_STACK_POINTER_BEHIND_UC_STACK: u64 = 24 + 15 * 8;
+    /// How many words, from the first, are general registers.
+    pub const GENERAL_WORDS: u32 = 15;
     /// How many registers may hold an address: see [`Self::pointer_word`].
     pub const POINTER_WORDS: u32 = 16;
     /// Bytes of the saved registers.

@@ -9,7 +9,7 @@ use lastwords_abi::layout::{AS_IN_MEMORY, CHUNK_BYTES, WINDOW_BYTES, stream};
 
 use crate::kernel::read;
 use crate::maps::{CHUNKS, FREE_CHUNKS, FREE_WINDOWS, WINDOWS, config, count};
-use crate::memory::{PAGE_BYTES, bounded, label};
+use crate::memory::{PAGE_BYTES, bounded, label, user_word};
 use crate::pool;
 use crate::slot::Ids;
 
@@ -205,6 +205,7 @@ unsafe extern "C" fn copy_pending(_number: u32, walker: *mut c_void) -> i64 {
         let to = (&raw mut (*chunk).bytes).cast();
         if bpf_probe_read_user(to, bounded(length, CHUNK_BYTES as u32), begin as *const c_void) == 0 {
             (*chunk).header.kind = AS_IN_MEMORY;
+            (*chunk).header.moment_ns = 0;
             label(&raw mut (*chunk).header, (*walker).pid, (*walker).tid, begin, length);
         } else {
             pool::push::<{ pool::FEW_TRIES }>(&FREE_CHUNKS, index, chunk.cast());
@@ -225,18 +226,10 @@ unsafe fn window(walker: *mut Walker, at: u64, length: u64) {
         let to = (&raw mut (*entry).bytes).cast();
         if bpf_probe_read_user(to, bounded(length, WINDOW_BYTES as u32), at as *const c_void) == 0 {
             (*entry).header.kind = AS_IN_MEMORY;
+            (*entry).header.moment_ns = 0;
             label(&raw mut (*entry).header, (*walker).pid, (*walker).tid, at, length);
         } else {
             pool::push::<{ pool::FEW_TRIES }>(&FREE_WINDOWS, index, entry.cast());
         }
     }
-}
-
-/// Eight bytes of the process's memory.
-#[inline(always)]
-fn user_word(at: u64) -> Option<u64> {
-    let mut word = 0u64;
-    // SAFETY: the helper writes eight bytes to a local of eight bytes, and checks the address.
-    let failed = unsafe { bpf_probe_read_user((&raw mut word).cast(), 8, at as *const c_void) };
-    (failed == 0).then_some(word)
 }

@@ -174,6 +174,18 @@ impl Binary {
         self.data.get(ranges.next()?)
     }
 
+    /// The bytes from `address` on, at most `length`, that are mapped from the file and cannot be written to.
+    #[must_use]
+    pub fn constant_at(&self, address: Svma, length: usize) -> &[u8] {
+        let constant = self.segments.iter().filter(|segment| !segment.is_writable);
+        let found = constant.filter_map(|segment| {
+            let rest = segment.start.0.checked_add(segment.file_size)?.checked_sub(address.0)?;
+            let length = u64::try_from(length).ok()?.min(rest);
+            self.data.get(segment.file_range_of(&(address..Svma(address.0.checked_add(length)?)))?)
+        });
+        found.into_iter().next().unwrap_or_default()
+    }
+
     /// Whether there is code at `address`.
     #[must_use]
     pub fn is_code(&self, address: Svma) -> bool {

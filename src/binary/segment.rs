@@ -2,7 +2,7 @@
 
 use std::ops::Range;
 
-use goblin::elf::program_header::{PF_X, PT_LOAD, ProgramHeader};
+use goblin::elf::program_header::{PF_W, PF_X, PT_LOAD, ProgramHeader};
 
 use crate::address::{FileOffset, Svma};
 
@@ -19,6 +19,8 @@ pub struct LoadSegment {
     pub memory_size: u64,
     /// `PF_X`.
     pub is_executable: bool,
+    /// `PF_W`.
+    pub is_writable: bool,
 }
 
 impl LoadSegment {
@@ -30,6 +32,7 @@ impl LoadSegment {
             file_size: header.p_filesz,
             memory_size: header.p_memsz,
             is_executable: header.p_flags & PF_X != 0,
+            is_writable: header.p_flags & PF_W != 0,
         })
     }
 
@@ -63,6 +66,7 @@ mod tests {
             file_size: 0x10,
             memory_size: 0x20,
             is_executable: true,
+            is_writable: false,
         }
     }
 

@@ -1,31 +1,40 @@
 //! A death in; its report written and its page shown out. Nothing is an error here: what is missing is said.
 
 use std::io::Write as _;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime};
 
 use jiff::Timestamp;
-use lastwords_abi::Counter;
+use lastwords_abi::record::ENDED;
+use lastwords_abi::{Counter, Fault};
 use nix::time::{ClockId, clock_gettime};
 use nix::unistd::Pid;
 
-use super::page;
+use super::flush::flush;
 use super::run::{Output, Run};
+use super::{kills, page};
 use crate::address::{LoadBias, Svma};
 use crate::binary::Binary;
 use crate::crash::code::Code;
-use crate::crash::mapped;
-use crate::crash::memory::Memory;
-use crate::crash::modules::{Mapped, ModuleMap};
+use crate::crash::modules::{Mapped, ModuleMap, UPROBES};
 use crate::crash::{self, Context, RegisterNames, Snapshot, Symbol, ThreadHistory};
+use crate::crash::{handled, mapped};
 use crate::dwarf::{DebugInfo, DebugSections};
 use crate::plan::build::Prepared;
-use crate::probe::{Death, Mapping, Recorder};
-use crate::report::{self, Report};
+use crate::probe::{Death, Mapping, Recorder, SURVIVED_TOLD};
+use crate::report::{self, Document, Report};
 use crate::{arch, render};
 
 /// Bytes that a wait status keeps for the signal.
 const SIGNAL_BITS: u32 = 0x7f;
+
+/// A fault to report.
+struct Case {
+    fault: Fault,
+    /// If a handler gave up on it: how.
+    chain: Option<handled::Chain>,
+    survived: bool,
+}
 
 /// Examines the dead.
 pub struct Coroner<'a> {
@@ -44,19 +53,34 @@ impl<'a> Coroner<'a> {
 
     /// Writes the report about one death and shows its page.
     pub fn examine(&mut self, death: &Death, mapped: &[Mapping], recorder: &Recorder) {
-        if death.event.exit_code & SIGNAL_BITS != death.fault.signal.cast_unsigned() {
-            // Something else was faster: a SIGKILL from outside, say. That is no crash.
-            tracing::debug!(?death.event, "a process did not die of its fault");
-            return;
+        let reports = self.reports_about(death, mapped, recorder);
+        if reports.is_empty() {
+            kills::tell(death, &self.prepared.binaries[0], self.run.verbose);
         }
-        let report = self.report(death, mapped, recorder);
+        for mut report in reports {
+            self.tell(&mut report);
+        }
+    }
+
+    /// Writes one report, and shows its page.
+    fn tell(&mut self, report: &mut Report) {
         self.reports += 1;
-        let saved_at = self.write(&report);
-        let mut page = render::text::page(&report, self.run.verbose);
+        let output = if self.run.flush && !report.fault.survived { report.output.clone() } else { Vec::new() };
+        let document = Document::within(report, self.run.max_report_bytes);
+        let saved_at = self.write(&document);
+        flush(&output);
+        let mut page = render::text::page(report, self.run.verbose);
         if let Some(path) = saved_at {
             page.push_str(&format!("\nReport: {}\n", path.display()));
         }
+        let page = page::fitted(&page, std::io::stderr());
         let _ = anstream::stderr().lock().write_all(page.as_bytes());
+    }
+
+    /// Whether a signal that counts as a crash has killed the process. (Something else may have been faster: a SIGKILL from outside, say.)
+    fn is_crash(&self, death: &Death) -> bool {
+        let signal = death.fault.signal;
+        self.run.settings.signals.contains(&signal) && death.event.exit_code & SIGNAL_BITS == signal.cast_unsigned()
     }
 
     /// After the program's end: says what was lost and is in no report.
@@ -66,18 +90,24 @@ impl<'a> Coroner<'a> {
         if lost > 0 {
             page::warn(format_args!("{lost} deaths could not be reported: too many at the same time"));
         }
+        let untold = counters[Counter::SURVIVED_NOT_TOLD as usize];
+        if untold > 0 {
+            page::warn(format_args!(
+                "{untold} more faults were survived and are not reported (the first {SURVIVED_TOLD} are)"
+            ));
+        }
         if self.run.verbose && self.reports == 0 {
             page::note(format_args!("no crash, no report"));
         }
     }
 
     /// Writes the report. Returns where, if that is a file.
-    fn write(&self, report: &Report) -> Option<PathBuf> {
+    fn write(&self, document: &Document) -> Option<PathBuf> {
         let result = match &self.run.output {
             Output::Nowhere => return None,
-            Output::Stdout => report::print(report, &mut std::io::stdout().lock()).map(|()| None),
-            Output::File(path) => report::write_to(report, path, self.run.owner()).map(|()| Some(path.clone())),
-            Output::Directory(directory) => report::write(report, directory, self.run.owner()).map(Some),
+            Output::Stdout => report::print(document, &mut std::io::stdout().lock()).map(|()| None),
+            Output::File(path) => report::write_to(document, path, self.run.owner()).map(|()| Some(path.clone())),
+            Output::Directory(directory) => report::write(document, directory, self.run.owner()).map(Some),
         };
         match result {
             Ok(path) => path,
@@ -88,23 +118,16 @@ impl<'a> Coroner<'a> {
         }
     }
 
-    fn report(&self, death: &Death, mapped: &[Mapping], recorder: &Recorder) -> Report {
+    fn reports_about(&self, death: &Death, mapped: &[Mapping], recorder: &Recorder) -> Vec<Report> {
+        if death.handled.is_empty() && !self.is_crash(death) {
+            return Vec::new();
+        }
         let config = recorder.config();
         let threads = death.slots.iter().filter_map(|slot| {
             let (header, calls) = crash::ring::read_slot(slot, config, self.run.settings.calls)?;
             Some(ThreadHistory { header, calls })
         });
-        let mut memory = Memory::default();
-        for range in &death.memory {
-            memory.insert(range.address, &range.bytes);
-        }
-        let snapshot = Snapshot {
-            fault: death.fault,
-            event: death.event,
-            threads: threads.collect(),
-            counters: recorder.counters().unwrap_or_default(),
-            memory,
-        };
+        let threads: Vec<ThreadHistory> = threads.collect();
         let main = &self.prepared.binaries[0];
         let bias = LoadBias(
             death.event.watched.start_code.wrapping_sub(main.lowest_executable_address().unwrap_or_default().0),
@@ -117,7 +140,17 @@ impl<'a> Coroner<'a> {
         let arch = arch::host();
         let general: Vec<(&str, usize)> =
             arch.report_registers().iter().map(|&(name, word)| (name, usize::from(word))).collect();
-        let context = Context {
+        let at_end = handled::memory_at(&death.memory, None);
+        let states: Vec<_> = threads.iter().map(|thread| (thread.header.tid, thread.header.death)).collect();
+        let ending = handled::Ending {
+            exit_code: death.event.exit_code,
+            last: &death.fault,
+            threads: &states,
+            memory: &at_end,
+            code: (!mapped.is_empty()).then_some(&code),
+        };
+        let cases = self.cases(death, &ending);
+        let context = || Context {
             tool: report::Tool {
                 version: env!("CARGO_PKG_VERSION").into(),
                 kernel: super::kernel_release(),
@@ -142,7 +175,42 @@ impl<'a> Coroner<'a> {
             code: (!mapped.is_empty()).then_some(&code),
             symbolize: &symbolize,
         };
-        crash::assemble::assemble(&snapshot, &self.prepared.plan, context)
+        let report = |case: Case| {
+            let is_kept = case.fault.handler != 0;
+            let mut snapshot = Snapshot {
+                fault: case.fault,
+                event: death.event,
+                threads: threads.clone(),
+                counters: recorder.counters().unwrap_or_default(),
+                memory: handled::memory_at(&death.memory, is_kept.then_some(&case.fault)),
+                memory_at_end: is_kept.then(|| at_end.clone()),
+            };
+            if case.survived {
+                snapshot.threads.retain_mut(|thread| handled::go_back_to(&case.fault, thread));
+            }
+            let mut report = crash::assemble::assemble(&snapshot, &self.prepared.plan, context());
+            let started_ns = death.event.watched.started_ns;
+            report.fault.handler = handled::handler(&case.fault, ending.code);
+            report.fault.ended_by = case.chain.map(|chain| ending.ended_by(&chain, report.process.pid, started_ns));
+            report.fault.survived = case.survived;
+            crash::source::attach(&mut report.threads, self.run.owner());
+            report
+        };
+        cases.into_iter().map(report).collect()
+    }
+
+    /// What there is to report: the crash, or the fault that a handler gave up on, and what was survived if that was asked for.
+    fn cases(&self, death: &Death, ending: &handled::Ending<'_>) -> Vec<Case> {
+        let chain = if death.event.kind == ENDED { ending.chain(&death.handled) } else { None };
+        let died_of = chain.as_ref().map(|chain| chain.fault.at_ns);
+        let crash = self.is_crash(death).then_some(death.fault);
+        // What was never written is what the end had left, wherever it was that it began.
+        let first = chain.as_ref().map(|chain| Fault { stream_list: death.fault.stream_list, ..chain.fault });
+        let fatal = first.or(crash);
+        let fatal = fatal.map(|fault| Case { fault, chain, survived: false });
+        let survived = death.handled.iter().filter(|fault| self.run.settings.handled && Some(fault.at_ns) != died_of);
+        let survived = survived.map(|fault| Case { fault: *fault, chain: None, survived: true });
+        survived.chain(fatal).collect()
     }
 
     /// The files that were mapped as code: if nobody told, the program's own.
@@ -154,12 +222,14 @@ impl<'a> Coroner<'a> {
             base: bias.to_avma(main.lowest_address().unwrap_or_default()).into(),
             bias: report::Address(bias.0),
         };
-        let told = mapped.modules().iter().map(|module| {
+        let of_program = mapped.modules().iter().filter(|module| module.mapped.path != Path::new(UPROBES));
+        let told = of_program.map(|module| {
             let Mapped { path, bias, segments, build_id, .. } = &module.mapped;
             let base = segments.iter().map(|segment| segment.range.start).min().unwrap_or_default();
             report::Module {
                 path: path.display().to_string(),
-                build_id: build_id.clone(),
+                // The kernel's own code has one, too, which nobody has told.
+                build_id: build_id.clone().or_else(|| Some(module.file().ok()?.0.build_id()?.to_owned())),
                 base: base.into(),
                 bias: report::Address(bias.0),
             }

@@ -9,6 +9,7 @@ use crate::launch::Ending;
 use crate::plan::build::Options;
 use crate::plan::select::Selection;
 use crate::probe::Settings;
+use crate::report::bound;
 
 /// Arguments of `lastwords demo`.
 #[derive(Debug, clap::Args)]
@@ -37,6 +38,8 @@ pub fn run(args: &DemoArgs, verbose: bool) -> Result<u8, Error> {
         tier: None,
         identity: None,
         output: Output::Nowhere,
+        max_report_bytes: bound::DEFAULT_BYTES,
+        flush: false,
         verbose,
     };
     match execute(&run)? {

@@ -4,11 +4,14 @@ pub mod coroner;
 pub mod demo;
 pub mod doctor;
 pub mod error;
+pub mod flush;
 pub mod functions;
+mod kills;
 pub mod page;
 pub mod run;
 pub mod selection;
 pub mod show;
+pub mod signals;
 pub mod watch;
 
 use clap::Parser;

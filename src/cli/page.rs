@@ -1,8 +1,20 @@
 //! What lastwords itself says on standard error, apart from the pages about deaths.
 
 use std::fmt;
+use std::os::fd::AsFd;
 
 use owo_colors::OwoColorize as _;
+use terminal_size::Width;
+
+use crate::render::wrap;
+
+/// A page for this stream: broken to its columns if it is a terminal.
+pub fn fitted(page: &str, stream: impl AsFd) -> String {
+    match terminal_size::terminal_size_of(stream) {
+        Some((Width(columns), _)) => wrap::to_width(page, columns.into()),
+        None => page.to_owned(),
+    }
+}
 
 /// A remark for those who asked for more.
 pub fn note(text: fmt::Arguments<'_>) {

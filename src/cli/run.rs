@@ -5,7 +5,8 @@ use std::path::{Path, PathBuf};
 
 use super::error::Error;
 use super::selection::SelectionArgs;
-use super::watch::{Signals, until_end};
+use super::signals::Signals;
+use super::watch::{self, until_end};
 use super::{coroner, page};
 use crate::binary::{Binary, Streams, find_program};
 use crate::launch::{Ending, Identity, Suspended};
@@ -14,7 +15,7 @@ use crate::plan::capture::Limits;
 use crate::plan::returns::Returns;
 use crate::plan::select::Selection;
 use crate::probe::{MappingLog, Recorder, Settings, Tier};
-use crate::report::{self, Owner, WriteError};
+use crate::report::{self, Owner, WriteError, bound};
 
 /// Arguments of `lastwords run`.
 #[derive(Debug, clap::Args)]
@@ -33,6 +34,12 @@ pub struct RunArgs {
     /// Stack to keep of each thread of a dead process
     #[arg(long, value_name = "KIB", default_value_t = 64, value_parser = clap::value_parser!(u32).range(0..=1024))]
     stack: u32,
+    /// Signals that count as a crash: names or numbers, `default`, `all`; `+TERM` and `-ABRT` change the default
+    #[arg(long, value_name = "SIGNALS", default_value = "default", allow_hyphen_values = true)]
+    on: Signals,
+    /// Report faults that the program survives, too
+    #[arg(long)]
+    handled: bool,
     /// Whether to record what calls return, and how long they take
     #[arg(long, value_enum, default_value_t = Returns::Auto, value_name = "WHEN")]
     returns: Returns,
@@ -45,6 +52,12 @@ pub struct RunArgs {
     /// Write the report to this file instead; `-` is standard output
     #[arg(long, value_name = "FILE")]
     json: Option<PathBuf>,
+    /// Write what the program had not written to stdout and stderr when it died, after its end
+    #[arg(long)]
+    flush: bool,
+    /// Bytes of a report at the most (`512K`, `2M`): what is least useful is left out, and said to be
+    #[arg(long, value_name = "SIZE", default_value = "8M", value_parser = parse_size)]
+    max_report: u64,
     /// Run the program as this user (default under sudo: the user who called it)
     #[arg(long, value_name = "USER")]
     user: Option<String>,
@@ -71,6 +84,10 @@ pub struct Run {
     pub identity: Option<Identity>,
     /// Where reports go.
     pub output: Output,
+    /// Bytes of a report at the most.
+    pub max_report_bytes: u64,
+    /// Write what the program had not written itself.
+    pub flush: bool,
     /// Say more on standard error.
     pub verbose: bool,
 }
@@ -123,11 +140,15 @@ impl Run {
                 calls: args.calls,
                 threads: args.threads,
                 stack_bytes: args.stack * 1024,
+                signals: args.on.0,
+                handled: args.handled,
                 ..Settings::default()
             },
             tier: args.tier,
             identity: Identity::choose(args.user.as_deref())?,
             output,
+            max_report_bytes: args.max_report,
+            flush: args.flush,
             verbose,
         })
     }
@@ -170,7 +191,7 @@ pub fn execute(run: &Run) -> Result<Ending, Error> {
     }
     let suspended = Suspended::new(&run.program, &run.arguments, run.identity.as_ref())?;
     recorder.watch(suspended.pid().as_raw().cast_unsigned())?;
-    let signals = Signals::take().map_err(Error::Wait)?;
+    let signals = watch::Signals::take().map_err(Error::Wait)?;
     let mut mappings =
         MappingLog::watch(suspended.pid()).inspect_err(|error| tracing::debug!(%error, "mappings are not told")).ok();
     let running = suspended.start()?;
@@ -185,4 +206,49 @@ pub fn execute(run: &Run) -> Result<Ending, Error> {
         page::note(format_args!("detached in {:.1} ms", took.as_secs_f64() * 1e3));
     }
     Ok(ending)
+}
+
+/// A number of bytes: `4096`, `512K`, `2M`, `1G`.
+fn parse_size(text: &str) -> Result<u64, String> {
+    let (number, unit) = match text.char_indices().next_back() {
+        Some((at, 'k' | 'K')) => (&text[..at], 1 << 10),
+        Some((at, 'm' | 'M')) => (&text[..at], 1 << 20),
+        Some((at, 'g' | 'G')) => (&text[..at], 1 << 30),
+        _ => (text, 1),
+    };
+    let expected = || format!("expected a size like `512K` or `2M`, found `{text}`");
+    let bytes = number.parse::<u64>().ok().and_then(|number| number.checked_mul(unit)).ok_or_else(expected)?;
+    if bytes < bound::LEAST_BYTES {
+        return Err(format!("a report may need {}K: expected that or more, found `{text}`", bound::LEAST_BYTES >> 10));
+    }
+    Ok(bytes)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Guards against bounds that no report can keep, and against a number that is not what was meant.
+    #[test]
+    fn sizes_have_units_and_a_lower_bound() {
+        assert_eq!(parse_size("8M"), Ok(bound::DEFAULT_BYTES));
+        assert_eq!(
+            (parse_size("512k"), parse_size("65536"), parse_size("1G")),
+            (Ok(1 << 19), Ok(1 << 16), Ok(1 << 30))
+        );
+
+        let refused =
+            ["", "M", "1.5M", "-1", "2MiB", "99999999999G", "63K", "0"].map(|text| parse_size(text).unwrap_err());
+
+        insta::assert_snapshot!(refused.join("\n"), @r"
+        expected a size like `512K` or `2M`, found ``
+        expected a size like `512K` or `2M`, found `M`
+        expected a size like `512K` or `2M`, found `1.5M`
+        expected a size like `512K` or `2M`, found `-1`
+        expected a size like `512K` or `2M`, found `2MiB`
+        expected a size like `512K` or `2M`, found `99999999999G`
+        a report may need 64K: expected that or more, found `63K`
+        a report may need 64K: expected that or more, found `0`
+        ");
+    }
 }

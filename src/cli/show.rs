@@ -4,6 +4,7 @@ use std::io::{self, Write};
 use std::path::PathBuf;
 
 use super::error::Error;
+use super::page::fitted;
 use crate::render::text::page;
 use crate::report::{self, WriteError};
 
@@ -20,7 +21,7 @@ pub struct ShowArgs {
 ///
 /// If the file is no report that we can read, or if standard output does not take the page.
 pub fn run(args: &ShowArgs, verbose: bool) -> Result<u8, Error> {
-    let page = page(&report::read(&args.report)?, verbose);
+    let page = fitted(&page(&report::read(&args.report)?, verbose), io::stdout());
     match anstream::stdout().lock().write_all(page.as_bytes()) {
         // The reader has seen enough: `lastwords show report.json | head`.
         Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(0),

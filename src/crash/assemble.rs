@@ -5,8 +5,10 @@ use lastwords_abi::{Counter, Fault};
 
 use super::explain::Evidence;
 use super::text::Text;
+use super::variables::{Bounds, Variables, entry};
 use super::{
-    Context, RawCall, RegisterNames, Snapshot, ThreadHistory, decode, explain, frames, returned, streams, unwind,
+    Context, RawCall, RegisterNames, Snapshot, ThreadHistory, decode, explain, frames, overwritten, returned, streams,
+    unwind,
 };
 use crate::address::Avma;
 use crate::dwarf::function::SourceLine;
@@ -32,11 +34,15 @@ pub fn assemble(snapshot: &Snapshot, plan: &Plan, context: Context<'_>) -> Repor
         fault: explain::fault(snapshot, evidence),
         process,
         threads,
-        output: streams::pending(&snapshot.memory, Avma(snapshot.fault.stream_list)),
+        output: streams::pending(
+            snapshot.memory_at_end.as_ref().unwrap_or(&snapshot.memory),
+            Avma(snapshot.fault.stream_list),
+        ),
         recorder: recorder(snapshot, &context),
         tool: context.tool,
         probes: context.probes,
         modules: context.modules,
+        dropped: Vec::new(),
     }
 }
 
@@ -67,71 +73,102 @@ fn seen_or_global(seen: u32, global: u32) -> u32 {
 
 /// The threads, the crashed one first, then by id.
 fn threads(snapshot: &Snapshot, plan: &Plan, context: &Context<'_>) -> Vec<Thread> {
-    let mut threads: Vec<Thread> =
-        snapshot.threads.iter().map(|history| thread(history, snapshot, plan, context)).collect();
+    let at_end = snapshot.memory_at_end.as_ref().unwrap_or(&snapshot.memory);
+    let variables = [&snapshot.memory, at_end]
+        .map(|memory| context.code.map(|code| Variables::new(code, memory, context.string_bytes)));
+    let variables = variables.each_ref().map(Option::as_ref);
+    let walk = Walk { snapshot, plan, context, calls: &[], crashed: false, variables };
+    let mut threads: Vec<Thread> = snapshot.threads.iter().map(|history| thread(history, walk)).collect();
     if !threads.iter().any(|thread| thread.crashed) {
-        threads.push(thread_without_ring(snapshot, plan, context));
+        threads.push(thread_without_ring(walk));
     }
     threads.sort_by_key(|thread| (!thread.crashed, thread.tid));
     threads
 }
 
-fn thread(history: &ThreadHistory, snapshot: &Snapshot, plan: &Plan, context: &Context<'_>) -> Thread {
+fn thread(history: &ThreadHistory, walk: Walk<'_, '_>) -> Thread {
+    let Walk { snapshot, plan, context, .. } = walk;
     let header = &history.header;
     let crashed = header.tid == snapshot.fault.tid;
     // The fault has the state at the very signal; the slot has it too, unless the copy of it was taken too early.
     let state = if crashed && snapshot.fault.thread.at_ns != 0 { &snapshot.fault.thread } else { &header.death };
     let stack_pointer = register(state, context.registers.stack_pointer);
-    let left = returned::left_frames(&history.calls, stack_pointer, context.registers.return_address_bytes);
+    // Calls that a handler made are on its own part of the stack, where the thread stood in the end.
+    let before_handler = match snapshot.fault.handler {
+        0 => u64::MAX,
+        _ if crashed => snapshot.fault.calls.saturating_sub(header.first),
+        _ => u64::MAX,
+    };
+    let (before, after) =
+        history.calls.split_at(history.calls.partition_point(|call| call.record.sequence < before_handler));
+    let pushed = context.registers.return_address_bytes;
+    let mut left = returned::left_frames(before, stack_pointer, pushed);
+    left.extend(returned::left_frames(after, register(&header.death, context.registers.stack_pointer), pushed));
     let started_ns = snapshot.event.watched.started_ns;
-    let calls = history.calls.iter().zip(left).map(|(raw, is_left)| call(raw, plan, started_ns, is_left)).collect();
-    Thread {
-        calls,
+    let calls = history.calls.iter().zip(left).map(|(raw, is_left)| Call {
+        by_handler: raw.record.sequence >= before_handler,
+        ..call(raw, plan, started_ns, is_left)
+    });
+    let mut thread = Thread {
+        calls: calls.collect(),
         calls_total: Some(header.calls),
         calls_overwritten: header.calls.saturating_sub(history.calls.len() as u64),
         ..thread_in_state(
             seen_or_global(header.ns_tid, header.tid),
             crashed,
             state,
-            &Walk { snapshot, plan, context, calls: &history.calls },
+            &Walk { calls: &history.calls, crashed, ..walk },
         )
-    }
+    };
+    entry::join(&mut thread.frames, &mut thread.calls);
+    thread
 }
 
 /// What frames are found with.
+#[derive(Clone, Copy)]
 struct Walk<'a, 'c> {
     snapshot: &'a Snapshot,
     plan: &'a Plan,
     context: &'a Context<'c>,
     calls: &'a [RawCall],
+    crashed: bool,
+    /// Of the thread that crashed, and of the others.
+    variables: [Option<&'a Variables<'a, 'c>>; 2],
 }
 
 impl Walk<'_, '_> {
     /// The frames of a thread, the innermost first, and why there are no more.
-    fn frames(&self, state: &ThreadState) -> (Vec<Frame>, Option<String>) {
+    fn frames(&self, state: &ThreadState, bounds: Bounds) -> (Vec<Frame>, Option<String>) {
         let Some(code) = self.context.code.filter(|_| state.at_ns != 0) else {
             let innermost = program_counter(state, self.context).map(|pc| frame(pc, self.context));
             return (innermost.into_iter().collect(), None);
         };
         let registers = unwind::Registers::from_words(&state.registers, code.arch);
-        let stack = unwind::Stack { registers: &registers, memory: &self.snapshot.memory, end: None };
+        let at_end = self.snapshot.memory_at_end.as_ref().filter(|_| !self.crashed);
+        let memory = at_end.unwrap_or(&self.snapshot.memory);
+        let stack = unwind::Stack { registers: &registers, memory, end: None };
         let backtrace = unwind::unwind(stack, code);
         let placed = frames::place(&backtrace, code);
-        (frames::report(&placed, code, self.calls, self.plan), frames::why_ended(&backtrace))
+        let mut frames = frames::report(&placed, code, self.calls, self.plan);
+        overwritten::mark(&mut frames, memory, code);
+        if let Some(variables) = self.variables[usize::from(!self.crashed)] {
+            variables.fill(&mut frames, &placed, &backtrace, bounds);
+        }
+        (frames, frames::why_ended(&backtrace))
     }
 }
 
 /// The crashed thread, if it has found no free slot: its calls were not recorded.
-fn thread_without_ring(snapshot: &Snapshot, plan: &Plan, context: &Context<'_>) -> Thread {
-    let fault = &snapshot.fault;
-    let walk = Walk { snapshot, plan, context, calls: &[] };
+fn thread_without_ring(walk: Walk<'_, '_>) -> Thread {
+    let fault = &walk.snapshot.fault;
+    let walk = Walk { crashed: true, ..walk };
     thread_in_state(seen_or_global(fault.ns_tid, fault.tid), true, &fault.thread, &walk)
 }
 
 /// A thread without its calls.
 fn thread_in_state(tid: u32, crashed: bool, state: &ThreadState, walk: &Walk<'_, '_>) -> Thread {
     let is_known = state.at_ns != 0;
-    let (frames, frames_end) = walk.frames(state);
+    let (frames, frames_end) = walk.frames(state, if crashed { Bounds::CRASHED } else { Bounds::OTHER });
     Thread {
         tid,
         name: is_known.then(|| Text::until_nul(&state.comm).text),
@@ -188,6 +225,8 @@ fn call(raw: &RawCall, plan: &Plan, started_ns: u64, is_left: bool) -> Call {
         at_ns,
         args: decode::arguments(function, &plan.types, &raw.data),
         returned: returned::returned(record, function, &plan.types, is_left),
+        frame: None,
+        by_handler: false,
         reason: None,
     }
 }

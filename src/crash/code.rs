@@ -146,6 +146,16 @@ impl<'m> Code<'m> {
         })
     }
 
+    /// The bytes from `address` on, at most `length`, that the process can only have read: they are those of the file. Only files are
+    /// looked at that have been opened for their code.
+    #[must_use]
+    pub fn constant_at(&self, address: Avma, length: usize) -> &'m [u8] {
+        let opened = self.info.iter().zip(self.modules.modules());
+        let opened = opened.filter_map(|(info, module)| Some((info.get()?.as_ref()?, module.mapped.bias)));
+        let mut found = opened.map(|(info, bias)| info.binary.constant_at(bias.to_svma(address), length));
+        found.find(|bytes| !bytes.is_empty()).unwrap_or_default()
+    }
+
     /// How to get from `address` to its caller.
     #[must_use]
     pub fn unwind_row_at(&self, address: Avma) -> Option<Rc<UnwindRow<'m>>> {

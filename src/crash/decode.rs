@@ -12,7 +12,7 @@ use super::{follow, scalar};
 use crate::dwarf::types::{Aggregate, Type, TypeId, TypeKind, TypeTable};
 use crate::plan::outputs::{Output, split};
 use crate::plan::{ArgumentPlan, Follow, FunctionPlan};
-use crate::report::{State, Value};
+use crate::report::{Address, State, Value};
 
 /// Values within values within values: damaged debug info may have types that contain themselves.
 const MAX_DEPTH: u32 = 32;
@@ -30,7 +30,7 @@ pub fn arguments(plan: &FunctionPlan, types: &TypeTable, data: &[u8]) -> Vec<Val
 
 fn argument(plan: &ArgumentPlan, types: &TypeTable, outputs: &[Output<'_>]) -> Value {
     let bytes = Bytes::assemble(&plan.pieces, outputs);
-    let decoder = Decoder { types, outputs, follows: &plan.follows, bytes: &bytes, parts: Cell::new(0) };
+    let decoder = Decoder { types, outputs, follows: &plan.follows, behind: None, bytes: &bytes, parts: Cell::new(0) };
     let value = decoder.value(plan.name.clone(), plan.ty, 0, 0);
     match bytes.get(0, size_of::<u64>()) {
         Ok(register) if plan.guessed => scalar::guessed(value, register),
@@ -41,7 +41,19 @@ fn argument(plan: &ArgumentPlan, types: &TypeTable, outputs: &[Output<'_>]) -> V
 /// A value of this type whose bytes are just these, and which points to nothing that was read.
 #[must_use]
 pub fn plain(ty: TypeId, types: &TypeTable, bytes: &Bytes) -> Value {
-    Decoder { types, outputs: &[], follows: &[], bytes, parts: Cell::new(0) }.value(None, ty, 0, 0)
+    Decoder { types, outputs: &[], follows: &[], behind: None, bytes, parts: Cell::new(0) }.value(None, ty, 0, 0)
+}
+
+/// Memory that is known by its addresses: that of a dead process, and not what a call's record kept of it.
+pub trait Pointees {
+    /// `value`, a pointer of type `ty` to `address`, with what is there.
+    fn pointer(&self, decoder: &Decoder<'_>, value: Value, ty: &Type, address: Address) -> Value;
+    /// A pair of pointer and length that is a text (Rust's `&str`), at byte `at` of the decoder's value.
+    fn str(&self, decoder: &Decoder<'_>, value: &Value, ty: &Type, aggregate: &Aggregate, at: usize) -> Option<Value>;
+    /// Bytes of a text that are shown.
+    fn text_bytes(&self) -> usize;
+    /// Elements of an array that are shown.
+    fn max_elements(&self) -> u64;
 }
 
 /// All that the parts of one value have in common.
@@ -52,10 +64,25 @@ pub struct Decoder<'a> {
     pub outputs: &'a [Output<'a>],
     /// What the pointers in the value were followed to.
     pub follows: &'a [Follow],
+    /// The memory that pointers in the value are followed into, where there is more of it than `outputs`.
+    pub behind: Option<&'a dyn Pointees>,
     /// The value's own bytes.
     pub bytes: &'a Bytes,
     /// Parts decoded so far.
     pub parts: Cell<u32>,
+}
+
+impl<'a> Decoder<'a> {
+    /// For a value that consists of `bytes`, and whose pointers lead into memory. It may have `parts` parts.
+    pub fn in_memory(types: &'a TypeTable, bytes: &'a Bytes, behind: &'a dyn Pointees, parts: u32) -> Self {
+        let used = Cell::new(MAX_PARTS.saturating_sub(parts));
+        Self { types, outputs: &[], follows: &[], behind: Some(behind), bytes, parts: used }
+    }
+
+    /// Parts that the value may still have.
+    pub fn parts_left(&self) -> u32 {
+        MAX_PARTS.saturating_sub(self.parts.get())
+    }
 }
 
 impl Decoder<'_> {
@@ -98,7 +125,7 @@ impl Decoder<'_> {
             TypeKind::Character { unicode: false, signed } => scalar::character(value, bytes, *signed),
             TypeKind::Float => scalar::float(value, bytes),
             TypeKind::Enumeration { signed, enumerators } => scalar::enumerator(value, bytes, *signed, enumerators),
-            TypeKind::Pointer { .. } => follow::pointer(self, value, bytes, at),
+            TypeKind::Pointer { .. } => follow::pointer(self, value, ty, bytes, at),
             TypeKind::Unsupported(reason) => scalar::undecoded(value, bytes, reason.clone()),
             // A chain of typedefs that does not end.
             _ => scalar::undecoded(value, bytes, "its type is damaged".into()),
@@ -107,7 +134,11 @@ impl Decoder<'_> {
 
     /// A struct, class or union; or a pair of pointer and length that is a text.
     fn aggregate(&self, value: Value, ty: &Type, aggregate: &Aggregate, at: usize, depth: u32) -> Value {
-        if let Some(text) = follow::text_of_aggregate(self, &value, aggregate, at) {
+        let text = match self.behind {
+            Some(behind) => behind.str(self, &value, ty, aggregate, at),
+            None => follow::text_of_aggregate(self, &value, aggregate, at),
+        };
+        if let Some(text) = text {
             return text;
         }
         let size = ty.size.and_then(|size| usize::try_from(size).ok());
@@ -148,7 +179,8 @@ impl Decoder<'_> {
             return self.characters(value, at, count);
         }
         let mut elements = Vec::new();
-        for index in 0..count.min(MAX_ELEMENTS) as usize {
+        let most = self.behind.map_or(MAX_ELEMENTS, Pointees::max_elements);
+        for index in 0..count.min(most) as usize {
             let Some(offset) = index.checked_mul(stride).and_then(|offset| at.checked_add(offset)) else { break };
             let row = Value { state: State::Exact, ty: element.name.clone(), ..Value::default() };
             elements.push(match inner {
@@ -176,6 +208,9 @@ impl Decoder<'_> {
 
     /// An array of C's characters: a text up to its first NUL, if it is one.
     fn characters(&self, value: Value, at: usize, count: u64) -> Value {
+        if let Some(behind) = self.behind {
+            return self.buffer(value, at, count, behind.text_bytes());
+        }
         let bytes = match self.bytes.get(at, usize::try_from(count).unwrap_or(usize::MAX)) {
             Ok(bytes) => bytes,
             Err(gap) => return missing(value, gap),
@@ -185,6 +220,28 @@ impl Decoder<'_> {
         let has_more = bytes[end..].iter().any(|&byte| byte != 0);
         let all = has_more.then(|| hex(bytes));
         Value { value: text.text.into(), bytes: all.or(text.bytes), length: Some(end as u64), ..value }
+    }
+
+    /// The same in memory, where what is behind the NUL is a left-over more often than not.
+    fn buffer(&self, value: Value, at: usize, count: u64, limit: usize) -> Value {
+        let size = usize::try_from(count).unwrap_or(usize::MAX);
+        let known = self.bytes.known_part(at, size);
+        if let Some(end) = known.iter().take(limit.saturating_add(1)).position(|&byte| byte == 0) {
+            let text = Text::new(&known[..end]);
+            return Value { value: text.text.into(), bytes: text.bytes, length: Some(end as u64), ..value };
+        }
+        match self.bytes.get(at, size) {
+            Err(gap) if known.len() <= limit => missing(value, gap),
+            Ok(bytes) if bytes.len() <= limit => {
+                let text = Text::new(bytes);
+                Value { value: text.text.into(), bytes: text.bytes, length: Some(count), ..value }
+            }
+            _ => {
+                let text = Text::new(&known[..limit.min(known.len())]);
+                let reason = Some(format!("only its first {limit} bytes are shown"));
+                Value { value: text.text.into(), bytes: text.bytes, state: State::Truncated, reason, ..value }
+            }
+        }
     }
 }
 

@@ -9,16 +9,19 @@ use super::decode::{Decoder, plain};
 use super::pieces::Bytes;
 use super::scalar::{Integer, undecoded};
 use super::text::Text;
-use crate::dwarf::types::{Aggregate, TypeId, TypeKind};
+use crate::dwarf::types::{Aggregate, Type, TypeId, TypeKind};
 use crate::plan::{Follow, Followed};
 use crate::report::{Address, State, Value};
 
 /// A pointer at byte `at` of the argument, with these bytes.
-pub fn pointer(decoder: &Decoder<'_>, value: Value, bytes: &[u8], at: usize) -> Value {
+pub fn pointer(decoder: &Decoder<'_>, value: Value, ty: &Type, bytes: &[u8], at: usize) -> Value {
     let Some(address) = address_of(bytes) else {
         return undecoded(value, bytes, format!("a pointer of {} bytes is not decoded", bytes.len()));
     };
     let value = Value { address: Some(address), ..value };
+    if let Some(behind) = decoder.behind {
+        return behind.pointer(decoder, value, ty, address);
+    }
     match follow_at(decoder, at) {
         Some(Follow { what: Followed::Value(ty), step, .. }) => {
             let target = (address.0 != 0).then(|| Box::new(target(decoder, *step, *ty)));

@@ -5,6 +5,7 @@ use super::code::{Code, Function};
 use super::fold::{Kept, fold};
 use super::unwind::{Backtrace, Beyond, End, FoundBy, RawFrame};
 use crate::address::{Avma, Svma};
+use crate::plan::select::origin;
 use crate::plan::{FunctionPlan, Plan};
 use crate::report::{self, Address, FrameKind};
 use lastwords_abi::record::{LEFT_BY_TAIL_CALL, RETURNED};
@@ -157,13 +158,29 @@ fn frame(placed: &Placed<'_>, code: &Code<'_>, calls: &[RawCall], plan: &Plan) -
         column: position.and_then(|position| position.column),
         module,
         offset,
+        own: is_own(raw, function, code),
+        source: None,
         found_by: raw.found_by.into(),
         cfa: raw.cfa.map(Address::from),
         call: call.and_then(|cfa| recorded_call(cfa, function, calls, plan)),
+        overwritten: None,
+        args: Vec::new(),
+        locals: Vec::new(),
         repeats: placed.repeats,
         gap: placed.gap.clone(),
         reason: reason(raw, code),
     }
+}
+
+/// Whether it is the program's own code: of no library of the system, and of no library that was compiled into it.
+fn is_own(raw: &RawFrame, function: &Function, code: &Code<'_>) -> bool {
+    let Some((module, _)) = code.module_at(raw.pc) else { return false };
+    let is_start_file = function.symbol.as_deref().is_some_and(origin::is_startup);
+    let is_program_source = match &function.position {
+        Some(position) => origin::is_program_source(&position.file),
+        None => module.file().is_ok_and(|(_, sections)| !sections.has_debug_info()),
+    };
+    !origin::is_system_library(&module.mapped.path) && !is_start_file && is_program_source
 }
 
 /// Why nothing is known of a frame's code.

@@ -23,7 +23,7 @@ pub fn modules(mappings: &[Mapping], known: &[Binary]) -> Vec<Mapped> {
             Some(module) => module.segments.push(segment),
             None => modules.push(Mapped {
                 path: mapping.path.clone(),
-                open_at: None,
+                open_at: mapping.root.as_ref().map(|root| root.path_of(&mapping.path)),
                 bias,
                 segments: vec![segment],
                 build_id: mapping.build_id.clone(),
@@ -36,7 +36,8 @@ pub fn modules(mappings: &[Mapping], known: &[Binary]) -> Vec<Mapped> {
 /// Where the mapping lies, less where its segment says that it should.
 fn bias(mapping: &Mapping, known: &[Binary]) -> LoadBias {
     let known = known.iter().find(|binary| is_same_file(binary, mapping)).cloned();
-    let binary = known.or_else(|| Binary::open(&mapping.path).ok());
+    let elsewhere = mapping.root.as_ref().map(|root| root.path_of(&mapping.path));
+    let binary = known.or_else(|| Binary::open(elsewhere.as_ref().unwrap_or(&mapping.path)).ok());
     let floor = |address: u64| address & !(PAGE_BYTES - 1);
     let segments = binary.as_ref().map(Binary::segments).unwrap_or_default();
     let stated = segments.iter().find(|segment| floor(segment.offset.0) == mapping.offset.0);

@@ -13,6 +13,8 @@ pub struct Memory {
     ranges: BTreeMap<u64, Vec<u8>>,
     /// What could not be read even then, by its first address.
     unreadable: BTreeMap<u64, u64>,
+    /// Where return addresses are that the kernel watched, and what lay in their places.
+    watched_returns: BTreeMap<u64, Option<u64>>,
 }
 
 /// Why bytes of the process are not known.
@@ -40,6 +42,11 @@ impl Memory {
     /// Adds bytes that were copied from `start` on. Where some of them are known already, those stay.
     pub fn insert(&mut self, start: Avma, bytes: &[u8]) {
         let Some(end) = start.0.checked_add(bytes.len() as u64) else { return };
+        for (at, found) in self.watched_returns.range_mut(start.0..end) {
+            let place = (at - start.0) as usize;
+            *found =
+                bytes.get(place..place + 8).and_then(|word| Some(u64::from_le_bytes(word.try_into().ok()?))).or(*found);
+        }
         let mut at = start.0;
         while at < end {
             if let Some(known_until) = self.range_with(at).map(|range| range.end.0) {
@@ -52,6 +59,18 @@ impl Memory {
             self.append(at, part);
             at = next;
         }
+    }
+
+    /// Adds a return address in whose place the kernel had put its trampoline, before the stack that it lay on is added.
+    pub fn insert_return_address(&mut self, at: Avma, bytes: &[u8]) {
+        self.insert(at, bytes);
+        self.watched_returns.insert(at.0, None);
+    }
+
+    /// What lay in the place of a return address that the kernel watched: its trampoline's address, unless it was overwritten.
+    #[must_use]
+    pub fn in_place_of_return_address(&self, at: Avma) -> Option<u64> {
+        self.watched_returns.get(&at.0).copied().flatten()
     }
 
     /// Adds bytes of which none are known, joined to the ranges that they touch.

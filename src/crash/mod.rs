@@ -9,17 +9,21 @@ pub mod explain;
 pub mod fold;
 mod follow;
 pub mod frames;
+pub mod handled;
 pub mod mapped;
 pub mod memory;
 pub mod modules;
+mod overwritten;
 mod pieces;
 pub mod returned;
 pub mod ring;
 mod scalar;
 mod signal;
+pub mod source;
 pub mod streams;
 mod text;
 pub mod unwind;
+pub mod variables;
 
 use lastwords_abi::{Config, Counter, Event, Fault, Record, SlotHeader};
 
@@ -42,6 +46,8 @@ pub struct Snapshot {
     pub counters: [u64; Counter::COUNT as usize],
     /// What was copied of its memory.
     pub memory: memory::Memory,
+    /// The same without what was copied at a handled fault: for the other threads. `None` if there is no difference.
+    pub memory_at_end: Option<memory::Memory>,
 }
 
 /// What one thread's slot held.

@@ -16,6 +16,8 @@ use crate::dwarf::DebugSections;
 
 /// What the kernel calls the code that it maps into each process.
 pub const VDSO: &str = "[vdso]";
+/// What the kernel calls the page of its return trampoline and of instructions that probes have replaced.
+pub const UPROBES: &str = "[uprobes]";
 /// Bytes of the kernel's code in a process at the most: it has two pages of it.
 const MAX_VDSO_BYTES: u64 = 1 << 20;
 

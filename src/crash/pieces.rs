@@ -91,8 +91,13 @@ impl Bytes {
         self.push(output.bytes.get(skip..).unwrap_or_default(), size, state, &reason);
     }
 
+    /// How many of `size` bytes more there is room for.
+    pub fn room(&self, size: usize) -> usize {
+        size.min(MAX_VALUE_BYTES.saturating_sub(self.bytes.len()))
+    }
+
     /// Appends `size` bytes: those of `known`, then a gap.
-    fn push(&mut self, known: &[u8], size: usize, state: State, reason: &str) {
+    pub fn push(&mut self, known: &[u8], size: usize, state: State, reason: &str) {
         let known = &known[..known.len().min(size)];
         let start = self.bytes.len();
         self.bytes.extend_from_slice(known);

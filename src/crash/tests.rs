@@ -155,13 +155,15 @@ fn snapshot() -> Snapshot {
         ..Fault::ZERO
     };
     fault.args[..14].copy_from_slice(b"./exp1\0--fast\0");
-    let watched = Watched { started_ns: 1_000, start_code: 0x55_0000_1000, ns_pid: 40, executes_target: 1 };
+    let watched =
+        Watched { started_ns: 1_000, start_code: 0x55_0000_1000, ns_pid: 40, executes_target: 1, ..Watched::default() };
     Snapshot {
         fault,
-        event: Event { pid: 70_000, exit_code: 11, watched },
+        event: Event { pid: 70_000, exit_code: 11, watched, ..Event::default() },
         threads: vec![history(70_000, 40, Vec::new(), 0), history(70_001, 41, vec![RawCall { record, data }], 4)],
-        counters: [1, 2, 3, 4, 5, 6, 7, 8],
+        counters: [1, 2, 3, 4, 5, 6, 7, 8, 0, 0],
         memory: Memory::default(),
+        memory_at_end: None,
     }
 }
 

@@ -113,6 +113,7 @@ pub struct DebugInfo<'a> {
     units: Units<'a>,
     frames: OnceLock<Frames<'a>>,
     functions: OnceLock<Vec<Listed>>,
+    calls: variables::Calls<'a>,
 }
 
 /// What an address belongs to.
@@ -129,7 +130,14 @@ impl<'a> DebugInfo<'a> {
     #[must_use]
     pub fn parse(binary: &'a Binary, sections: &'a DebugSections) -> Self {
         let units = Units::parse(&sections.main, sections.supplementary.as_ref());
-        Self { binary, sections, units, frames: OnceLock::new(), functions: OnceLock::new() }
+        Self {
+            binary,
+            sections,
+            units,
+            frames: OnceLock::new(),
+            functions: OnceLock::new(),
+            calls: variables::Calls::default(),
+        }
     }
 
     /// What of the debug info could not be read, as clauses.

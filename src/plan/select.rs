@@ -7,7 +7,7 @@
 mod candidate;
 mod choice;
 mod error;
-mod origin;
+pub(crate) mod origin;
 mod pattern;
 
 pub use self::error::SelectError;

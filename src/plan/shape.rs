@@ -63,7 +63,8 @@ impl Shape {
 }
 
 /// `char *`. Only what is called `char` counts as text: `uint8_t *` and `signed char *` are numbers.
-fn is_c_string(ty: &Type, types: &TypeTable) -> bool {
+#[must_use]
+pub fn is_c_string(ty: &Type, types: &TypeTable) -> bool {
     let TypeKind::Pointer { to, reference: false } = ty.kind else { return false };
     let to = types.resolve(to);
     ty.size == Some(8)
@@ -73,7 +74,8 @@ fn is_c_string(ty: &Type, types: &TypeTable) -> bool {
 }
 
 /// Offsets of pointer and length of a `&str`, as rustc describes it.
-fn str_parts(ty: &Type, aggregate: &Aggregate, types: &TypeTable) -> Option<(u64, u64)> {
+#[must_use]
+pub fn str_parts(ty: &Type, aggregate: &Aggregate, types: &TypeTable) -> Option<(u64, u64)> {
     let member = |name: &str| aggregate.members.iter().find(|member| member.name == name);
     let (pointer, length) = (member("data_ptr")?, member("length")?);
     let is_word = |ty| types.resolve(ty).size == Some(8);

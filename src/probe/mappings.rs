@@ -2,7 +2,7 @@
 //! the path as the process sees it and the build id as it is in the file at that moment: a plugin that was loaded a microsecond before the
 //! crash is there, and a file that was replaced since can be told from its successor.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, HashMap, VecDeque};
 use std::io;
 use std::os::fd::{AsRawFd, BorrowedFd};
 use std::os::unix::ffi::OsStrExt;
@@ -10,19 +10,22 @@ use std::path::PathBuf;
 
 use nix::unistd::Pid;
 use perf_event::data::parse::Parser;
-use perf_event::data::{Comm, Fork, Lost, Mmap2, RecordMetadata, Visitor};
+use perf_event::data::{Comm, Exit, Fork, Lost, Mmap2, RecordMetadata, Visitor};
 use perf_event::events::Software;
 use perf_event::{Builder, Clock, SampleFlag, Sampler};
 
+use super::roots::Root;
 use crate::address::{Avma, FileOffset};
 
 /// Bytes of the kernel's buffer on each processor: some 2,000 mappings between two looks at it.
 const BUFFER_BYTES: usize = 256 * 1024;
+/// Processes that have ended whose mappings are kept.
+const ENDED_KEPT: usize = 1024;
 /// `PERF_RECORD_MISC_COMM_EXEC`: the name changed because of an exec.
 const COMM_EXEC: u16 = 1 << 13;
 
 /// A part of a file that a process had mapped as code.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug)]
 pub struct Mapping {
     /// The file as the process saw it, or a name like `[vdso]`.
     pub path: PathBuf,
@@ -34,6 +37,8 @@ pub struct Mapping {
     pub offset: FileOffset,
     /// The file's build id, in lower-case hexadecimal; `None` where it has none, or before Linux 5.12.
     pub build_id: Option<String>,
+    /// Where `path` begins, if that is not our own root.
+    pub root: Option<Root>,
 }
 
 /// The mappings of the watched processes.
@@ -41,6 +46,8 @@ pub struct MappingLog {
     samplers: Vec<Sampler>,
     /// By process id, as this process sees it; each by address.
     processes: HashMap<u32, BTreeMap<u64, Mapping>>,
+    /// Those that have ended, the last one last: somebody may still ask for them.
+    ended: VecDeque<u32>,
     /// Records that the kernel had no room for.
     lost: u64,
 }
@@ -55,6 +62,7 @@ enum What {
     Mapped { pid: u32, mapping: Mapping },
     Forked { pid: u32, parent: u32 },
     Executed { pid: u32 },
+    Ended { pid: u32 },
     Lost(u64),
     Other,
 }
@@ -67,10 +75,10 @@ impl MappingLog {
     pub fn watch(pid: Pid) -> io::Result<Self> {
         let processors = std::fs::read_to_string("/sys/devices/system/cpu/online")?;
         let samplers = processors_of(&processors).map(|cpu| open(pid, cpu)).collect::<io::Result<_>>()?;
-        Ok(Self { samplers, processes: HashMap::new(), lost: 0 })
+        Ok(Self { samplers, processes: HashMap::new(), ended: VecDeque::new(), lost: 0 })
     }
 
-    /// Becomes readable when a buffer is half full.
+    /// Becomes readable when there is something to take: what a process sees is best looked at while it lives.
     pub fn descriptors(&self) -> impl Iterator<Item = BorrowedFd<'_>> {
         // SAFETY: the sampler lives as long as the borrow of it.
         self.samplers.iter().map(|sampler| unsafe { BorrowedFd::borrow_raw(sampler.as_raw_fd()) })
@@ -100,7 +108,9 @@ impl MappingLog {
 
     fn take(&mut self, what: What) {
         match what {
-            What::Mapped { pid, mapping } => {
+            What::Mapped { pid, mut mapping } => {
+                // A process that is gone by now had our root, in all likelihood; the build id tells if not.
+                mapping.root = Root::of_process(pid).ok().flatten();
                 let process = self.processes.entry(pid).or_default();
                 let end = mapping.start.0.saturating_add(mapping.length);
                 // What was there before was unmapped, which the kernel does not tell.
@@ -114,6 +124,14 @@ impl MappingLog {
             }
             What::Executed { pid } => {
                 self.processes.remove(&pid);
+            }
+            What::Ended { pid } => {
+                self.ended.push_back(pid);
+                if self.ended.len() > ENDED_KEPT
+                    && let Some(oldest) = self.ended.pop_front()
+                {
+                    self.processes.remove(&oldest);
+                }
             }
             What::Lost(records) => self.lost += records,
             What::Forked { .. } | What::Other => {}
@@ -137,7 +155,7 @@ fn open(pid: Pid, cpu: usize) -> io::Result<Sampler> {
             .sample(SampleFlag::TIME)
             .sample_id_all(true)
             .clockid(Clock::MONOTONIC)
-            .wakeup_watermark(BUFFER_BYTES / 2)
+            .wakeup_watermark(1)
             .build()
     };
     // Kernels before 5.12 know no build ids here, and refuse to be asked for them.
@@ -177,12 +195,19 @@ impl<'a> Visitor<'a> for Reader {
             length: record.len,
             offset: FileOffset(record.pgoff),
             build_id: record.build_id().filter(|id| id.iter().any(|&byte| byte != 0)).map(hex),
+            root: None,
         };
         event(&metadata, What::Mapped { pid: record.pid, mapping })
     }
 
     fn visit_fork(self, record: Fork, metadata: RecordMetadata) -> Event {
         event(&metadata, What::Forked { pid: record.pid, parent: record.ppid })
+    }
+
+    fn visit_exit(self, record: Exit, metadata: RecordMetadata) -> Event {
+        // A thread ends with a record of its own.
+        let is_process = record.pid == record.tid;
+        event(&metadata, if is_process { What::Ended { pid: record.pid } } else { What::Other })
     }
 
     fn visit_comm(self, record: Comm<'a>, metadata: RecordMetadata) -> Event {

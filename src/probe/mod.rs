@@ -6,11 +6,13 @@
 
 mod attach;
 mod error;
+mod handled;
 pub mod kernel_types;
 mod mappings;
 mod multi;
 mod object;
 mod pool;
+mod roots;
 mod settings;
 mod single;
 #[cfg(test)]
@@ -26,12 +28,14 @@ use aya::Ebpf;
 use aya::maps::{Array, HashMap as HashMapMap, Map, MapData, RingBuf};
 use aya::programs::RawTracePoint;
 use lastwords_abi::layout::{Chunk, MemoryHeader, RETURN_ADDRESS, Window};
+use lastwords_abi::record::SURVIVED;
 use lastwords_abi::{Config, Counter, Event, Fault, Function, Target};
 
 pub use attach::{Links, Site};
 pub use error::ProbeError;
 pub use mappings::{Mapping, MappingLog};
-pub use settings::Settings;
+pub use roots::Root;
+pub use settings::{CRASHES, SURVIVED_TOLD, Settings};
 pub use tier::Tier;
 
 use crate::address::Avma;
@@ -41,11 +45,13 @@ use object::{MapSizes, errno_of};
 use pool::Pool;
 
 /// Program and tracepoint of everything that is not a probe.
-const TRACEPOINTS: [(&str, &str); 4] = [
+const TRACEPOINTS: [(&str, &str); 6] = [
     ("process_fork", "sched_process_fork"),
     ("process_exec", "sched_process_exec"),
     ("process_exit", "sched_process_exit"),
     ("signal_deliver", "signal_deliver"),
+    ("signal_generate", "signal_generate"),
+    ("mark_victim", "mark_victim"),
 ];
 
 /// The recorder in the kernel, and this side of it.
@@ -82,8 +88,10 @@ pub struct Attached {
 pub struct Death {
     /// Which process.
     pub event: Event,
-    /// What killed it.
+    /// The signal that killed it, or whose default action has begun to; signal 0 if it exited, and [`Fault::ZERO`] if nothing was seen.
     pub fault: Fault,
+    /// The faults that went to a handler and that its threads may have died of: the last one of each thread.
+    pub handled: Vec<Fault>,
     /// A copy of each of its threads' slots.
     pub slots: Vec<Vec<u8>>,
     /// What was copied of its memory, by address; ranges may overlap.
@@ -97,6 +105,8 @@ pub struct MemoryRange {
     pub address: Avma,
     /// Kernel-global id of the thread that copied it.
     pub tid: u32,
+    /// [`Fault::at_ns`] of the handled fault at which it was copied; 0 if that was at the end.
+    pub moment_ns: u64,
     /// It is a return address in whose place the kernel had put its trampoline.
     pub is_return_address: bool,
     /// What was there.
@@ -112,7 +122,10 @@ impl MemoryRange {
         let length = word(offset_of!(MemoryHeader, length))? as usize;
         let bytes = entry.get(size_of::<MemoryHeader>()..)?.get(..length)?.to_vec();
         let is_return_address = word(offset_of!(MemoryHeader, kind))? == RETURN_ADDRESS;
-        Some(Self { address: Avma(address), tid: word(offset_of!(MemoryHeader, tid))?, is_return_address, bytes })
+        let at = offset_of!(MemoryHeader, moment_ns);
+        let moment_ns = u64::from_ne_bytes(entry.get(at..at + 8)?.try_into().ok()?);
+        let tid = word(offset_of!(MemoryHeader, tid))?;
+        Some(Self { address: Avma(address), tid, moment_ns, is_return_address, bytes })
     }
 }
 
@@ -199,11 +212,17 @@ impl Recorder {
         self.events.as_fd()
     }
 
-    /// The next death that was not collected yet. Its rings are copied and given back.
+    /// The next death, or survived fault, that was not collected yet. The rings of the dead are copied and given back.
     pub fn next_death(&mut self) -> Option<Death> {
         loop {
             let event = read_event(&self.events.next()?)?;
-            if let Some(fault) = self.take_fault(event.pid) {
+            if event.kind == SURVIVED {
+                if let Some(death) = self.take_survived(event) {
+                    return Some(death);
+                }
+            } else {
+                let fault = self.take_fault(event.pid).unwrap_or(Fault::ZERO);
+                let handled = self.take_handled(event.pid);
                 let numbers = self.slots.of_process(event.pid);
                 let slots = numbers.iter().map(|&slot| self.slots.copy(slot)).collect();
                 self.read_slots.extend(numbers);
@@ -215,7 +234,7 @@ impl Recorder {
                     }
                     !ended
                 });
-                return Some(Death { event, fault, slots, memory: self.take_memory(event.pid) });
+                return Some(Death { event, fault, handled, slots, memory: self.take_memory(event.pid, |_| true) });
             }
         }
     }
@@ -247,11 +266,12 @@ impl Recorder {
     }
 
     /// What was copied of the process's memory. Its threads are past that: the entries can be given back at once.
-    fn take_memory(&self, pid: u32) -> Vec<MemoryRange> {
+    fn take_memory(&self, pid: u32, is_wanted: impl Fn(&MemoryRange) -> bool) -> Vec<MemoryRange> {
         let mut ranges = Vec::new();
         for pool in &self.memory {
             for entry in pool.of_process(pid).into_iter().filter(|&entry| pool.has_ended(entry)) {
-                ranges.extend(MemoryRange::read(&pool.copy(entry)));
+                let Some(range) = MemoryRange::read(&pool.copy(entry)).filter(&is_wanted) else { continue };
+                ranges.push(range);
                 pool.release(entry);
             }
         }

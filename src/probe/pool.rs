@@ -61,6 +61,19 @@ impl Pool {
         bytes
     }
 
+    /// A copy of the slot of a thread that lives on, if it is that of `tid`: its head is moved ahead to where the thread may be by now.
+    pub fn copy_live(&self, slot: u32, tid: u32, margin: u64) -> Option<Vec<u8>> {
+        if self.word(slot, offset_of!(SlotHeader, tid)) != tid {
+            return None;
+        }
+        let mut bytes = self.copy(slot);
+        let head = offset_of!(SlotHeader, head);
+        // SAFETY: an aligned double word of the entry's header, in the mapping.
+        let now = unsafe { self.entry(slot).add(head).cast::<u64>().read_volatile() };
+        bytes.get_mut(head..head + 8)?.copy_from_slice(&(now + margin).to_ne_bytes());
+        Some(bytes)
+    }
+
     /// Gives an entry back, as the kernel side does (`ebpf/src/pool.rs`).
     pub fn release(&self, entry: u32) {
         self.set_word(entry, STATE, SLOT_FREE);

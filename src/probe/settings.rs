@@ -28,6 +28,8 @@ pub struct Settings {
     pub signals: Vec<i32>,
     /// Bytes of each thread's stack to copy at its death.
     pub stack_bytes: u32,
+    /// Whether survived faults are to be told, too.
+    pub handled: bool,
     /// Where the program's C library keeps what it has not written yet.
     pub streams: Option<Streams>,
 }
@@ -37,10 +39,19 @@ pub const CRASHES: [i32; 7] = [SIGSEGV, SIGBUS, SIGFPE, SIGILL, SIGABRT, SIGTRAP
 
 impl Default for Settings {
     fn default() -> Self {
-        Self { calls: 64, threads: 256, signals: CRASHES.to_vec(), stack_bytes: 64 * 1024, streams: None }
+        Self {
+            calls: 64,
+            threads: 256,
+            signals: CRASHES.to_vec(),
+            stack_bytes: 64 * 1024,
+            handled: false,
+            streams: None,
+        }
     }
 }
 
+/// Survived faults that are told of one run: what is left of their memory holds up room that a death may need.
+pub const SURVIVED_TOLD: u32 = 16;
 /// Stacks that there is room for at the same time. Most are much smaller than what may be copied of them.
 const STACKS: u32 = 64;
 /// Windows of memory that there is room for at the same time.
@@ -85,6 +96,8 @@ impl Settings {
             stack_bytes: self.stack_bytes,
             thread_tls_base: types.thread_tls_base(),
             has_fault_details: u32::from(has_fault_details),
+            survived_told: if self.handled { SURVIVED_TOLD } else { 0 },
+            reserved: 0,
             offsets,
         };
         let total = u64::from(config.slots) * u64::from(config.slot_bytes());

@@ -1,5 +1,7 @@
 //! One call on a line.
 
+use std::borrow::Cow;
+
 use owo_colors::OwoColorize;
 
 use super::escape::plain;
@@ -36,8 +38,14 @@ fn rest(call: &Call, style: CallStyle<'_>) -> String {
     let function = plain(&call.function);
     let mut line = format!("{}({})", function.style(style::strong()), arguments.join(", "));
     line += &outcome(call.returned.as_ref(), style.verbose);
+    if let Some(frame) = call.frame {
+        line += &format!("   {}", format!("frame #{frame}").style(style::strong()));
+    }
     if let Some(place) = place(call.file.as_deref(), call.line, style.directory) {
         line += &format!("   {}", place.style(style::faint()));
+    }
+    if call.by_handler {
+        line += "   (by the handler of the fault)";
     }
     if let Some(reason) = &call.reason {
         line += &format!("   {}", format!("<{}>", plain(reason)).style(style::doubt()));
@@ -75,7 +83,13 @@ pub fn place(file: Option<&str>, line: Option<u32>, directory: Option<&str>) -> 
     let file = file?;
     let below = directory.and_then(|directory| file.strip_prefix(directory)?.strip_prefix('/'));
     let line = line.map(|line| format!(":{line}")).unwrap_or_default();
-    Some(format!("{}{line}", plain(below.unwrap_or(file))))
+    Some(format!("{}{line}", plain(&without_hash(below.unwrap_or(file)))))
+}
+
+/// Rust's standard library is named by its commit, which is of use to nobody on a page.
+fn without_hash(file: &str) -> Cow<'_, str> {
+    let rest = file.strip_prefix("/rustc/").and_then(|rest| rest.split_once('/'));
+    rest.map_or(file.into(), |(_, rest)| format!("/rustc/…/{rest}").into())
 }
 
 /// Seconds with microseconds: `1.234567s`.
@@ -117,6 +131,7 @@ mod tests {
         let of = |file| place(Some(file), Some(7), Some("/home/me")).unwrap();
         assert_eq!(of("/home/me/src/exp1.c"), "src/exp1.c:7");
         assert_eq!(of("/home/meadow/exp1.c"), "/home/meadow/exp1.c:7");
+        assert_eq!(of("/rustc/59807616e1fa/library/std/src/rt.rs"), "/rustc/…/library/std/src/rt.rs:7");
         assert_eq!(place(None, Some(7), None), None);
     }
 }

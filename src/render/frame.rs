@@ -4,15 +4,23 @@ use owo_colors::OwoColorize;
 
 use super::call::place;
 use super::escape::plain;
-use super::style;
+use super::folded::folded;
+use super::{source, style, variables};
 use crate::report::{FoundBy, Frame, FrameKind, Gap, Thread};
 
-/// The frames of a thread, a line each, and why there are no more.
-pub fn lines(thread: &Thread, directory: Option<&str>) -> Vec<String> {
+/// The frames of a thread, a line each, and why there are no more. Of those of libraries, a `verbose` page has all.
+pub fn lines(thread: &Thread, directory: Option<&str>, verbose: bool) -> Vec<String> {
     let indent = 1 + thread.frames.iter().filter_map(|frame| frame.n).max().unwrap_or(0).to_string().len();
+    let folded = if verbose { Vec::new() } else { folded(&thread.frames) };
     let mut lines = Vec::new();
-    let mut repeated = 0;
-    for frame in &thread.frames {
+    let (mut repeated, mut with_locals) = (0, 0);
+    for (index, frame) in thread.frames.iter().enumerate() {
+        if let Some(range) = folded.iter().find(|range| range.contains(&index)) {
+            if range.start == index {
+                lines.push(indented(indent, &format!("{} frames of libraries (-v shows them)", range.len())));
+            }
+            continue;
+        }
         if let Some(gap) = &frame.gap {
             lines.push(indented(indent, &gap_line(gap)));
         }
@@ -27,8 +35,13 @@ pub fn lines(thread: &Thread, directory: Option<&str>) -> Vec<String> {
         let margin = if repeated > 0 { "| " } else { "" };
         repeated = repeated.saturating_sub(1);
         let number = frame.n.map_or_else(|| "#?".to_owned(), |n| format!("#{n}"));
-        let text = text(frame, directory);
+        let text = text(frame, directory, verbose);
         lines.push(format!("{number:<indent$} {margin}{text}"));
+        let at = frame.source.as_ref().filter(|_| verbose).and_then(|lines| source::line_of(lines, frame.line));
+        lines.extend(at.map(|at| indented(indent, &format!("    {at}"))));
+        let locals = variables::locals(frame, with_locals, verbose);
+        with_locals += usize::from(!locals.is_empty());
+        lines.extend(locals.iter().map(|local| format!("{:indent$}     {local}", "")));
     }
     if let Some(end) = &thread.frames_end {
         lines.push(indented(indent, &format!("no more frames: {}", plain(end))));
@@ -48,8 +61,8 @@ fn gap_line(gap: &Gap) -> String {
     format!("{frames} are not shown{bytes}: {}", plain(&gap.reason))
 }
 
-/// `main, exp1.c:14 (0x401156)`
-fn text(frame: &Frame, directory: Option<&str>) -> String {
+/// `main(argc = 1), exp1.c:14 (0x401156)`
+fn text(frame: &Frame, directory: Option<&str>, verbose: bool) -> String {
     let name = match (frame.kind, &frame.function) {
         (FrameKind::Signal, _) => return "<signal handler called>".style(style::faint()).to_string(),
         (_, Some(function)) => plain(function).style(style::strong()).to_string(),
@@ -63,8 +76,14 @@ fn text(frame: &Frame, directory: Option<&str>) -> String {
         (frame.found_by == FoundBy::Scan).then_some("may be a left-over on the stack"),
         frame.reason.as_deref(),
     ];
-    let notes = notes.into_iter().flatten().fold(String::new(), |notes, note| format!("{notes}, {}", plain(note)));
-    format!("{name}{place} {}", format!("({}{notes})", frame.address).style(style::faint()))
+    let overwritten = frame.overwritten.map(|word| format!("its return address was overwritten: {word}"));
+    let notes = notes
+        .into_iter()
+        .flatten()
+        .chain(overwritten.as_deref())
+        .fold(String::new(), |notes, note| format!("{notes}, {}", plain(note)));
+    let arguments = variables::arguments(frame, verbose);
+    format!("{name}{arguments}{place} {}", format!("({}{notes})", frame.address).style(style::faint()))
 }
 
 /// `libc.so.6+0x3c050`
@@ -123,7 +142,7 @@ mod tests {
         ];
         let thread = Thread { frames, frames_end: Some("the return address is 0x41".into()), ..Thread::default() };
 
-        let page = lines(&thread, Some("/home/me")).join("\n");
+        let page = lines(&thread, Some("/home/me"), false).join("\n");
 
         insta::assert_snapshot!(anstream::adapter::strip_str(&page).to_string(), @r"
         #0 ? (0x401000, no module was mapped there)

@@ -2,8 +2,13 @@
 
 pub mod call;
 pub mod escape;
+pub mod folded;
 pub mod frame;
+mod handled;
 pub mod output;
+pub mod source;
 pub mod style;
 pub mod text;
 pub mod value;
+mod variables;
+pub mod wrap;

@@ -8,8 +8,8 @@ use owo_colors::OwoColorize;
 use super::call::{CallStyle, lines, place};
 use super::escape::plain;
 use super::output;
-use super::{frame, style};
-use crate::report::{Basis, Fault, Frame, Report, Thread};
+use super::{frame, handled, source, style};
+use crate::report::{Basis, Fault, Report, Thread};
 
 /// Calls that are shown of a thread that did not crash.
 const CALLS_OF_OTHERS: usize = 3;
@@ -30,6 +30,9 @@ pub fn page(report: &Report, verbose: bool) -> String {
 fn write_page(page: &mut String, report: &Report, verbose: bool) -> std::fmt::Result {
     writeln!(page, "{}", headline(report))?;
     write_findings(page, &report.fault)?;
+    if let Some(sentence) = handled::sentence(&report.fault) {
+        writeln!(page, "{sentence}")?;
+    }
     let (crashed, others): (Vec<&Thread>, Vec<&Thread>) = report.threads.iter().partition(|thread| thread.crashed);
     for thread in crashed {
         write_crashed(page, thread, report, verbose)?;
@@ -61,18 +64,16 @@ fn write_findings(page: &mut String, fault: &Fault) -> std::fmt::Result {
 fn headline(report: &Report) -> String {
     let (process, fault) = (&report.process, &report.fault);
     let program = Path::new(&process.exe).file_name().map(|name| name.to_string_lossy()).unwrap_or("?".into());
-    let what = format!("{} (pid {}) was killed by {}", plain(&program), process.pid, plain(&fault.signal));
+    let verb = handled::verb(fault);
+    let what = format!("{} (pid {}) {verb} {}", plain(&program), process.pid, plain(&fault.signal));
     format!("{}: {}", what.style(style::alarm()), plain(&fault.explanation))
 }
 
 fn write_crashed(page: &mut String, thread: &Thread, report: &Report, verbose: bool) -> std::fmt::Result {
-    let at = thread.frames.first().map(|frame| format!(" {}", frame_place(frame, report))).unwrap_or_default();
-    writeln!(page, "\n{} crashed{at}", thread_name(thread).style(style::strong()))?;
-    if thread.frames.len() > 1 {
-        writeln!(page, "Its stack, the innermost frame first:")?;
-        let lines = frame::lines(thread, report.process.cwd.as_deref());
-        lines.iter().try_for_each(|line| writeln!(page, "  {line}"))?;
-    }
+    write_source(page, thread, report)?;
+    writeln!(page, "\n{} crashed:", thread_name(thread).style(style::strong()))?;
+    let lines = frame::lines(thread, report.process.cwd.as_deref(), verbose);
+    lines.iter().try_for_each(|line| writeln!(page, "  {line}"))?;
     if verbose {
         for registers in thread.registers.0.chunks(4) {
             let words: Vec<String> =
@@ -80,17 +81,18 @@ fn write_crashed(page: &mut String, thread: &Thread, report: &Report, verbose: b
             writeln!(page, "  {}", words.join("  ").style(style::faint()))?;
         }
     }
-    writeln!(page, "{}", calls_heading(thread))?;
+    writeln!(page, "\n{}", calls_heading(thread))?;
     write_calls(page, thread, 0, report, verbose)
 }
 
-/// `in main, exp1.c:14 (0x401156)`
-fn frame_place(frame: &Frame, report: &Report) -> String {
-    let function = frame.function.as_deref().map(|function| format!("in {}, ", plain(function))).unwrap_or_default();
-    match place(frame.file.as_deref(), frame.line, report.process.cwd.as_deref()) {
-        Some(place) => format!("{function}{place} ({})", frame.address),
-        None => format!("{function}at {}", frame.address),
-    }
+/// The lines around the innermost of the program's own frames.
+fn write_source(page: &mut String, thread: &Thread, report: &Report) -> std::fmt::Result {
+    let found = thread.frames.iter().find_map(|frame| Some((frame, frame.source.as_ref()?)));
+    let Some((frame, lines)) = found else { return Ok(()) };
+    let at = place(frame.file.as_deref(), frame.line, report.process.cwd.as_deref()).unwrap_or_default();
+    let function = frame.function.as_deref().map(|function| format!(", in {}", plain(function))).unwrap_or_default();
+    writeln!(page, "\n{at}{function}:")?;
+    source::lines(lines, frame.line).iter().try_for_each(|line| writeln!(page, "  {line}"))
 }
 
 /// `Thread 4711 "exp1"`
@@ -105,8 +107,8 @@ fn calls_heading(thread: &Thread) -> String {
     match (thread.calls_total, thread.calls_overwritten) {
         (None, _) => "Its calls were not recorded: no ring was left for it.".into(),
         (Some(0), _) => "It made no call of a watched function.".into(),
-        (Some(1), 0) => "Its only call of a watched function:".into(),
-        (Some(total), 0) => format!("Its {total} calls of watched functions, oldest first:"),
+        (Some(1), 0) if shown == 1 => "Its only call of a watched function:".into(),
+        (Some(total), 0) if total == shown as u64 => format!("Its {total} calls of watched functions, oldest first:"),
         (Some(total), _) => format!("Its last {shown} of {total} calls of watched functions, oldest first:"),
     }
 }
@@ -164,6 +166,9 @@ fn losses(report: &Report, verbose: bool) -> Vec<String> {
     let unfollowed = recorder.processes_not_watched;
     say(unfollowed, format!("{} not watched: there were too many at once", were(unfollowed, "child process")));
     say(recorder.deaths_lost, format!("{} lost: a buffer was full", were(recorder.deaths_lost, "other death")));
+    for dropped in &report.dropped {
+        say(dropped.count, format!("{} {}: {}", dropped.count, plain(&dropped.what), plain(&dropped.reason)));
+    }
     say(report.process.args_truncated.into(), "the program's arguments were too long to keep them all".into());
     let skipped = probes.skipped.len() as u64;
     say(skipped, format!("{} not watched{}", were(skipped, "function"), if verbose { ":" } else { " (-v says why)" }));

@@ -23,9 +23,24 @@ pub fn bare(value: &Value) -> String {
 }
 
 fn labelled(value: &Value, depth: u32) -> String {
-    match &value.name {
-        Some(name) => format!("{} = {}", plain(name), at_depth(value, depth)),
+    let text = match &value.at_entry {
+        Some(before) => with_entry(value, before, depth),
         None => at_depth(value, depth),
+    };
+    match &value.name {
+        Some(name) => format!("{} = {text}", plain(name)),
+        None => text,
+    }
+}
+
+/// `3 (was 4 at entry)`; `"bob" (at entry)` where it is not known what it is now.
+fn with_entry(value: &Value, before: &Value, depth: u32) -> String {
+    let then = at_depth(before, depth);
+    match value.state {
+        State::OptimizedOut | State::Unavailable | State::Unreadable if value.members.is_empty() => {
+            format!("{then} {}", "(at entry)".style(style::faint()))
+        }
+        _ => format!("{} (was {then} at entry)", at_depth(value, depth)),
     }
 }
 
@@ -35,6 +50,10 @@ fn at_depth(value: &Value, depth: u32) -> String {
     // Parts have marks of their own.
     if has_named_members(value) && depth < MAX_DEPTH {
         return members(value, depth);
+    }
+    if value.value.is_array() && !value.members.is_empty() && depth < MAX_DEPTH {
+        let elements: Vec<String> = value.members.iter().map(|element| at_depth(element, depth + 1)).collect();
+        return format!("[{}]", elements.join(", "));
     }
     match value.state {
         State::Exact => exact(value, depth),

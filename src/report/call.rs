@@ -47,6 +47,12 @@ pub struct Call {
     pub args: Vec<Value>,
     /// What became of the call; `null` if, and only if, it had not returned when the process died.
     pub returned: Option<Returned>,
+    /// The `n` of the frame in the thread's `frames` that it still had when the process died.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub frame: Option<u64>,
+    /// The thread's handler of the fault made it: it comes after the fault.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub by_handler: bool,
     /// What is wrong with this record as a whole.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub reason: Option<String>,
@@ -119,9 +125,25 @@ pub struct Value {
     /// For a struct, class or union: its members with their types and states. For an array: its elements, unless all are exact.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub members: Vec<Value>,
+    /// For a local variable of a frame: the line that declares it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub declared: Option<u32>,
+    /// For an argument of a frame whose call was recorded: what it was when the function was entered, where that differs from what it is
+    /// now, or the latter cannot be told.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub at_entry: Option<Box<Value>>,
     /// Why `value` is not exact, or what is odd about it.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub reason: Option<String>,
+}
+
+impl Value {
+    /// Takes away all that was known of it: there is no room for it in the report.
+    pub fn leave_out(&mut self) {
+        let (name, ty) = (self.name.take(), std::mem::take(&mut self.ty));
+        let reason = Some("it is left out: the report would be too large".into());
+        *self = Self { name, ty, state: State::Unavailable, reason, ..Self::default() };
+    }
 }
 
 /// How far a value can be trusted.

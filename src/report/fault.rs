@@ -3,10 +3,10 @@
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::Address;
+use super::{Address, EndedBy, Handler};
 
 /// The signal that killed the process.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct Fault {
     /// Name of the signal: `SIGSEGV`.
     pub signal: String,
@@ -42,6 +42,15 @@ pub struct Fault {
     pub at_ns: u64,
     /// Who sent it, where a process did.
     pub sender: Option<Sender>,
+    /// The program's own handler of it, where it had one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub handler: Option<Handler>,
+    /// What ended the process after `handler` had been called.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub ended_by: Option<EndedBy>,
+    /// The program went on: it did not die of this (`--handled`).
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub survived: bool,
 }
 
 /// A kind of fault.
@@ -177,10 +186,13 @@ pub enum Access {
 }
 
 /// A process that sent a signal.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Sender {
     /// Its process id, as the process that died saw it; 0 where it could not see it.
     pub pid: u32,
     /// Its real user id, likewise.
     pub uid: u32,
+    /// The name of the thread that sent it (at most 15 bytes); `null` where it is not known.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub name: Option<String>,
 }

@@ -3,10 +3,10 @@
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::Address;
+use super::{Address, Value};
 
 /// A function that was being executed.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct Frame {
     /// Number of the frame, from 0 for the innermost. Frames that are left out count; `null` where it is not known how many they are.
     pub n: Option<u64>,
@@ -29,6 +29,12 @@ pub struct Frame {
     pub module: Option<String>,
     /// `address` as `module` itself has it, before it was loaded.
     pub offset: Option<Address>,
+    /// Whether it is code that somebody wrote for this program, as far as its source and its module tell, and not a library's.
+    #[serde(default)]
+    pub own: bool,
+    /// The source around `line`, for the program's own frames of the crashed thread, where the file was there and could be read.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub source: Option<Source>,
     /// How the frame was found.
     #[serde(default)]
     pub found_by: FoundBy,
@@ -36,6 +42,15 @@ pub struct Frame {
     pub cfa: Option<Address>,
     /// The `n` of the call in the thread's `calls` that made this frame, where it was recorded.
     pub call: Option<u64>,
+    /// What lay on the stack in the place of its return address, where that is not what the call had put there.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub overwritten: Option<Address>,
+    /// The function's arguments as they were at the death, in the order of the source, as far as debug info tells.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub args: Vec<Value>,
+    /// Its local variables that were in scope, those of the innermost block last.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub locals: Vec<Value>,
     /// This frame and those behind it follow each other again and again: a recursion.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub repeats: Option<Repeats>,
@@ -45,6 +60,18 @@ pub struct Frame {
     /// Why nothing is known of its code.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub reason: Option<String>,
+}
+
+/// Lines of a source file.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct Source {
+    /// Number of the first of `lines`, from 1.
+    pub first: u32,
+    /// The lines, without their ends.
+    pub lines: Vec<String>,
+    /// The file was changed after the program was built: these may be other lines than those of the program.
+    #[serde(default)]
+    pub changed: bool,
 }
 
 /// A kind of frame.
@@ -77,6 +104,8 @@ pub enum FoundBy {
     Signal,
     /// By the word at the top of the stack, where the call had put it.
     ReturnAddress,
+    /// The return address on the stack was overwritten; the kernel had kept it, because the return was watched.
+    ReturnProbe,
     /// By the chain of frame pointers.
     FramePointer,
     /// By a word on the stack that looks like a return address: it may be a left-over.

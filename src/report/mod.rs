@@ -5,10 +5,12 @@
 //! state can be added without a new version of the schema.
 
 pub mod address;
+pub mod bound;
 pub mod call;
 pub mod directory;
 pub mod fault;
 pub mod frame;
+mod handled;
 mod output;
 pub mod read;
 pub mod write;
@@ -18,10 +20,12 @@ use schemars::generate::SchemaSettings;
 use serde::{Deserialize, Serialize};
 
 pub use address::{Address, Registers};
+pub use bound::Document;
 pub use call::{Call, ReturnState, Returned, State, Thread, Value};
 pub use directory::{Owner, check as check_directory};
 pub use fault::{Access, Basis, Cause, Fault, FaultInstruction, FaultMapping, Finding, Sender};
-pub use frame::{FoundBy, Frame, FrameKind, Gap, Repeats};
+pub use frame::{FoundBy, Frame, FrameKind, Gap, Repeats, Source};
+pub use handled::{EndedBy, EndedWhen, Handler};
 pub use output::Output;
 pub use read::{ReadError, read};
 pub use write::{WriteError, check_file, print, write, write_to};
@@ -52,6 +56,20 @@ pub struct Report {
     pub recorder: Recorder,
     /// The files that the process had mapped as code.
     pub modules: Vec<Module>,
+    /// What is left out, because the report would have been too large with it; empty in nearly all.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub dropped: Vec<Dropped>,
+}
+
+/// What is left out of a report that would have been too large.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct Dropped {
+    /// What it was.
+    pub what: String,
+    /// How many.
+    pub count: u64,
+    /// Which bound it did not fit into.
+    pub reason: String,
 }
 
 /// What made the report.

@@ -37,4 +37,11 @@ impl Output {
         let base64 = text.is_none().then(|| STANDARD.encode(known));
         Self { stream, descriptor, bytes, text, base64, truncated: (known.len() as u64) < bytes }
     }
+
+    /// The bytes that are known, as the program had them.
+    #[must_use]
+    pub fn known(&self) -> Vec<u8> {
+        let decoded = || self.base64.as_deref().and_then(|text| STANDARD.decode(text).ok()).unwrap_or_default();
+        self.text.as_ref().map_or_else(decoded, |text| text.clone().into_bytes())
+    }
 }

@@ -64,6 +64,8 @@ pub fn small_report() -> Report {
         at_ns: 1_234_567_890,
         args: vec![text_value("str", "this is a string.")],
         returned: Some(returned),
+        frame: None,
+        by_handler: false,
         reason: None,
     };
     let thread = Thread {
@@ -72,11 +74,18 @@ pub fn small_report() -> Report {
         crashed: true,
         registers: Registers(vec![("rip".into(), Address(0x40_1156)), ("rsp".into(), Address(0x7ffd_0000))]),
         frames: vec![Frame {
+            n: Some(0),
             address: Address(0x40_1156),
             function: Some("main".into()),
             symbol: Some("main".into()),
             file: Some("/home/me/exp1.c".into()),
             line: Some(14),
+            own: true,
+            source: Some(Source {
+                first: 13,
+                lines: ["    char *p = NULL;", "    *p = 'x';", "    sleep(60);"].map(str::to_owned).to_vec(),
+                changed: false,
+            }),
             ..Frame::default()
         }],
         frames_end: None,
@@ -118,6 +127,7 @@ pub fn small_report() -> Report {
             findings: vec![Finding { text: "rax was 0x0".into(), basis: Basis::Known }],
             at_ns: 1_300_000_000,
             sender: None,
+            ..Fault::default()
         },
         threads: vec![thread],
         output: Vec::new(),
@@ -135,6 +145,7 @@ pub fn small_report() -> Report {
             base: Address(0x40_0000),
             bias: Address(0),
         }],
+        dropped: Vec::new(),
     }
 }
 

@@ -1,7 +1,7 @@
 //! A report in; a file out that is whole or not there, and that nobody else can read.
 
 use std::fs::File;
-use std::io::{self, BufWriter, Write};
+use std::io::{self, Write};
 use std::os::fd::OwnedFd;
 use std::path::{Path, PathBuf};
 
@@ -12,6 +12,7 @@ use nix::sys::stat::Mode;
 use nix::unistd::{UnlinkatFlags, fchown, unlinkat};
 
 use super::Report;
+use super::bound::Document;
 use super::directory::{self, DirectoryError, Owner};
 
 /// Why a report could not be written.
@@ -48,7 +49,7 @@ impl WriteError {
     }
 }
 
-/// Writes `report` to a new file in `directory`, which is made if it is missing, and returns the file's path.
+/// Writes `document` to a new file in `directory`, which is made if it is missing, and returns the file's path.
 ///
 /// The file is complete when it gets its name, `PROG-PID-TIME.json`. Both it and new directories are accessible to their owner only.
 /// All steps go through the directory's descriptor, so that nothing planted under the names in between is followed.
@@ -56,23 +57,23 @@ impl WriteError {
 /// # Errors
 ///
 /// If the operating system refuses one of the steps; nothing is left behind then but the directory.
-pub fn write(report: &Report, directory: &Path, owner: Option<Owner>) -> Result<PathBuf, WriteError> {
-    let name = file_name(report);
-    let path = directory.join(&name);
+pub fn write(document: &Document, directory: &Path, owner: Option<Owner>) -> Result<PathBuf, WriteError> {
+    let name = &document.file_name;
+    let path = directory.join(name);
     let folder = directory::open(directory, owner)?;
-    write_in(&folder, &name, report, owner).map_err(|source| WriteError::File { path: path.clone(), source })?;
+    write_in(&folder, name, document, owner).map_err(|source| WriteError::File { path: path.clone(), source })?;
     Ok(path)
 }
 
-/// Writes `report` to the file at `path`, in place of what is there.
+/// Writes `document` to the file at `path`, in place of what is there.
 ///
 /// # Errors
 ///
 /// As [`write`].
-pub fn write_to(report: &Report, path: &Path, owner: Option<Owner>) -> Result<(), WriteError> {
+pub fn write_to(document: &Document, path: &Path, owner: Option<Owner>) -> Result<(), WriteError> {
     let (directory, name) = split(path)?;
     let folder = directory::open(directory, owner)?;
-    write_in(&folder, name, report, owner).map_err(|source| WriteError::File { path: path.into(), source })
+    write_in(&folder, name, document, owner).map_err(|source| WriteError::File { path: path.into(), source })
 }
 
 /// Makes sure that a report can be written to the file at `path`, before there is one.
@@ -97,19 +98,14 @@ fn split(path: &Path) -> Result<(&Path, &str), WriteError> {
     Ok((directory, name))
 }
 
-/// Writes `report` to a stream that is open already.
+/// Writes `document` to a stream that is open already.
 ///
 /// # Errors
 ///
 /// If the stream cannot be written.
-pub fn print(report: &Report, stream: &mut dyn Write) -> Result<(), WriteError> {
-    serialize(report, stream).map_err(|source| WriteError::Stream { source })
-}
-
-fn serialize(report: &Report, stream: &mut dyn Write) -> io::Result<()> {
-    serde_json::to_writer_pretty(&mut *stream, report)?;
-    stream.write_all(b"\n")?;
-    stream.flush()
+pub fn print(document: &Document, stream: &mut dyn Write) -> Result<(), WriteError> {
+    let written = stream.write_all(&document.json).and_then(|()| stream.flush());
+    written.map_err(|source| WriteError::Stream { source })
 }
 
 /// Removes the file under its temporary name unless it has got its final one.
@@ -125,14 +121,12 @@ impl Drop for Unfinished<'_> {
     }
 }
 
-fn write_in(folder: &OwnedFd, name: &str, report: &Report, owner: Option<Owner>) -> io::Result<()> {
-    let (file, unfinished) = create_unfinished(folder, name)?;
+fn write_in(folder: &OwnedFd, name: &str, document: &Document, owner: Option<Owner>) -> io::Result<()> {
+    let (mut file, unfinished) = create_unfinished(folder, name)?;
     if let Some(owner) = owner {
         fchown(&file, Some(owner.uid), Some(owner.gid))?;
     }
-    let mut writer = BufWriter::new(&file);
-    serialize(report, &mut writer)?;
-    drop(writer);
+    file.write_all(&document.json)?;
     file.sync_all()?;
     renameat(folder, unfinished.name.as_str(), folder, name)?;
     // The name is on the disk when the directory is. Some file systems cannot sync one: the report is no worse for it.
@@ -154,15 +148,18 @@ fn create_unfinished<'a>(folder: &'a OwnedFd, name: &str) -> io::Result<(File, U
     Err(Errno::EEXIST.into())
 }
 
-/// `PROG-PID-TIME.json`, TIME being the moment of the fault in UTC: `exp1-4711-20261123T131336Z.json`.
-fn file_name(report: &Report) -> String {
+/// `PROG-PID-TIME.json`, TIME being the moment of the fault in UTC: `exp1-4711-20261123T131336Z.json`. Of a fault that was survived:
+/// `PROG-PID-TIME-survived-NANOSECONDS.json`, those being `fault.at_ns`.
+pub(super) fn file_name(report: &Report) -> String {
     let process = &report.process;
     let program = Path::new(&process.exe).file_name().map_or("unknown".into(), |name| name.to_string_lossy());
     // 40 characters of at most 4 bytes each: a file name may have 255 bytes, and the temporary one is longer than this one.
     let is_plain = |c: char| c.is_alphanumeric() || "._+-".contains(c);
     let program: String = program.chars().take(40).map(|c| if is_plain(c) { c } else { '_' }).collect();
     let time = time_of_fault(report).unwrap_or_else(Timestamp::now);
-    format!("{program}-{}-{}.json", process.pid, time.strftime("%Y%m%dT%H%M%SZ"))
+    // A process can survive more than one fault a second, and die in the same one.
+    let survived = if report.fault.survived { format!("-survived-{}", report.fault.at_ns) } else { String::new() };
+    format!("{program}-{}-{}{survived}.json", process.pid, time.strftime("%Y%m%dT%H%M%SZ"))
 }
 
 fn time_of_fault(report: &Report) -> Option<Timestamp> {
@@ -179,6 +176,10 @@ mod tests {
     use super::super::tests::{TemporaryDirectory, small_report};
     use super::*;
 
+    fn document() -> Document {
+        Document::within(&mut small_report(), u64::MAX)
+    }
+
     fn mode(path: &Path) -> u32 {
         fs::metadata(path).unwrap().permissions().mode() & 0o7777
     }
@@ -189,7 +190,7 @@ mod tests {
         let parent = TemporaryDirectory::make();
         let directory = parent.path().join("lastwords");
 
-        let path = write(&small_report(), &directory, None).unwrap();
+        let path = write(&document(), &directory, None).unwrap();
 
         assert_eq!(path, directory.join("exp1-4711-20261123T131338Z.json"));
         assert_eq!((mode(&directory), mode(&path)), (0o700, 0o600));
@@ -206,7 +207,7 @@ mod tests {
         let planted = directory.path().join("exp1-4711-20261123T131338Z.json");
         symlink(&victim, &planted).unwrap();
 
-        let path = write(&small_report(), directory.path(), None).unwrap();
+        let path = write(&document(), directory.path(), None).unwrap();
 
         assert_eq!(path, planted);
         assert!(!path.is_symlink());

@@ -91,6 +91,16 @@ impl Fixture {
         Self { arguments: arguments.into_iter().map(|argument| argument.to_string()).collect(), ..self.clone() }
     }
 
+    /// The name of its source file.
+    pub fn source(&self) -> &str {
+        &self.source
+    }
+
+    /// The arguments of its next runs.
+    pub fn arguments(&self) -> &[String] {
+        &self.arguments
+    }
+
     /// The number of the first line in its source that holds `text`.
     pub fn line_of(&self, text: &str) -> usize {
         let content = fs::read_to_string(folder().join(&self.source)).expect("a source file");

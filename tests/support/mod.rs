@@ -1,6 +1,7 @@
 //! What the tests stand on: fixtures, runs of lastwords, and reports to ask questions of.
 
 mod fixture;
+pub mod gdb;
 mod lastwords;
 mod leftovers;
 mod process;
@@ -8,7 +9,7 @@ mod report;
 mod session;
 
 pub use fixture::{Compiler, Fixture};
-pub use lastwords::{Lastwords, Outcome, reports_in};
+pub use lastwords::{Lastwords, Outcome, reports_in, share_machine};
 pub use process::{Finished, LIMIT, wait};
 pub use report::{Report, Thread, number};
 pub use session::Session;

@@ -65,6 +65,16 @@ impl<'a> Thread<'a> {
         self.0["tid"].as_u64().expect("a thread id")
     }
 
+    /// Where it stood, the innermost frame first.
+    pub fn frames(self) -> &'a [Value] {
+        self.0["frames"].as_array().expect("a list of frames")
+    }
+
+    /// Why there are no more frames.
+    pub fn frames_end(self) -> Option<&'a str> {
+        self.0["frames_end"].as_str()
+    }
+
     /// All of its calls in the report, oldest first.
     pub fn calls(self) -> Calls<'a> {
         Calls(self.0["calls"].as_array().expect("a list of calls").iter().map(Call).collect())
@@ -78,6 +88,11 @@ impl<'a> Thread<'a> {
     /// How many calls it made.
     pub fn calls_total(self) -> u64 {
         self.0["calls_total"].as_u64().expect("a number of calls")
+    }
+
+    /// A field of it.
+    pub fn field(self, name: &str) -> &'a Value {
+        &self.0[name]
     }
 
     /// How many of them are not in the report.

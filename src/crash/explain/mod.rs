@@ -91,6 +91,12 @@ pub struct Evidence<'e, 'm> {
     pub pc: Option<Address>,
 }
 
+/// The report's part about a signal of which nothing else is known, for the process with this id, that began at `started_ns`.
+#[must_use]
+pub fn by_signal(fault: &lastwords_abi::Fault, pid: u32, started_ns: u64) -> report::Fault {
+    told::fault(fault, pid, started_ns, None)
+}
+
 /// The report's part about the signal.
 #[must_use]
 pub fn fault(snapshot: &Snapshot, evidence: Evidence<'_, '_>) -> report::Fault {
@@ -117,7 +123,7 @@ pub fn fault(snapshot: &Snapshot, evidence: Evidence<'_, '_>) -> report::Fault {
 /// What happened, where more is known than the signal tells.
 fn explain(scene: &Scene<'_, '_>) -> Option<Explanation> {
     let sender = told::sender(scene.fault);
-    if sender.is_some_and(|sender| sender.pid != scene.pid && sender.pid != scene.fault.pid) {
+    if sender.as_ref().is_some_and(|sender| sender.pid != scene.pid && sender.pid != scene.fault.pid) {
         return Some(Explanation::new(Cause::Sent, told::explanation(scene.fault, scene.pid)));
     }
     match Signal::try_from(scene.fault.signal).ok()? {

@@ -65,9 +65,16 @@ impl Moment {
     fn report(self) -> report::Fault {
         let modules = ModuleMap::default();
         let code = Code::new(&modules, arch::host());
-        let event = Event { pid: 70_000, exit_code: 0, watched: Watched::default() };
+        let event = Event { pid: 70_000, watched: Watched::default(), ..Event::default() };
         let counters = [0; Counter::COUNT as usize];
-        let snapshot = Snapshot { fault: self.fault, event, threads: Vec::new(), counters, memory: self.memory };
+        let snapshot = Snapshot {
+            fault: self.fault,
+            event,
+            threads: Vec::new(),
+            counters,
+            memory: self.memory,
+            memory_at_end: None,
+        };
         let thread = Thread { crashed: true, frames: self.frames, ..Thread::default() };
         let plan = Plan::default();
         let evidence =

@@ -5,6 +5,7 @@ use lastwords_abi::record::{INFO_KERNEL, INFO_NONE};
 use nix::sys::signal::Signal;
 
 use crate::crash::signal::{SI_KERNEL, SI_TKILL, SI_USER, code_name, comes_from_instruction, signal_name};
+use crate::crash::text::Text;
 use crate::report::{self, Access, Address, Sender};
 
 /// Vector of the page fault (Intel SDM volume 3, section 6.15).
@@ -82,7 +83,14 @@ pub(super) fn is_forbidden(fault: &Fault) -> bool {
 /// Who sent it: the fields are valid for signals that came from user space with details.
 pub(super) fn sender(fault: &Fault) -> Option<Sender> {
     let has_sender = fault.info != INFO_NONE && matches!(code(fault), Some(SI_USER | SI_TKILL | -1));
-    has_sender.then_some(Sender { pid: fault.sender_pid, uid: fault.sender_uid })
+    // What was seen when it was sent knows the sender's name, and who sends a signal that comes without details.
+    let seen = Some(&fault.sender).filter(|sender| sender.signal == fault.signal);
+    let name = seen.map(|sender| Text::until_nul(&sender.comm).text);
+    match seen {
+        _ if has_sender => Some(Sender { pid: fault.sender_pid, uid: fault.sender_uid, name }),
+        Some(seen) if fault.info == INFO_NONE => Some(Sender { pid: seen.ns_pid, uid: seen.uid, name }),
+        _ => None,
+    }
 }
 
 /// What happened, as a clause that goes with "the process was killed by SIGSEGV:".
@@ -114,7 +122,10 @@ fn sent(fault: &Fault, sender: &Sender, pid: u32) -> String {
     match (by_itself, Signal::try_from(fault.signal)) {
         (true, Ok(Signal::SIGABRT)) => "it aborted itself (abort, a failed assertion or an uncaught exception)".into(),
         (true, _) => "it sent the signal to itself (raise or kill)".into(),
-        (false, _) => format!("process {} of user {} sent it", sender.pid, sender.uid),
+        (false, _) => {
+            let name = sender.name.as_ref().map(|name| format!(" (\"{name}\")")).unwrap_or_default();
+            format!("process {}{name} of user {} sent it", sender.pid, sender.uid)
+        }
     }
 }
 

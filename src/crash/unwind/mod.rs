@@ -214,4 +214,4 @@ impl Walk<'_, '_> {
 }
 
 #[cfg(test)]
-mod tests;
+pub(in crate::crash) mod tests;

@@ -1,6 +1,8 @@
 //! Debug info that was cut off or overwritten: less, or an error, but never a panic or an endless loop.
 
+use crate::address::{Avma, LoadBias, Svma};
 use crate::binary::fixture::Fixture;
+use crate::dwarf::variables::{CallerFrame, FrameState};
 use crate::dwarf::*;
 
 const SOURCE: &str = "
@@ -10,6 +12,35 @@ const SOURCE: &str = "
     int main(int argc, char **argv) { struct rec r = { argc, 0, RED, \"\" }; return visit(&r, one, (long)argv); }
 ";
 
+/// A frame that knows everything, and has itself for a caller.
+#[derive(Clone, Copy)]
+struct Anything<'i, 'a> {
+    info: &'i DebugInfo<'a>,
+    return_address: Svma,
+}
+
+impl<'a> FrameState<'a> for Anything<'_, 'a> {
+    fn register(&self, number: u16) -> Option<u64> {
+        Some(number.into())
+    }
+
+    fn memory(&self, at: Avma, _: u8) -> Result<u64, String> {
+        Ok(at.0)
+    }
+
+    fn cfa(&self) -> Option<Avma> {
+        Some(Avma(0x1000))
+    }
+
+    fn bias(&self) -> LoadBias {
+        LoadBias(0)
+    }
+
+    fn caller(&self) -> Option<CallerFrame<'_, 'a>> {
+        Some(CallerFrame { info: self.info, return_address: self.return_address, state: Box::new(*self) })
+    }
+}
+
 /// Everything that reads debug info.
 fn look_at(path: &std::path::Path) -> usize {
     let Ok(binary) = Binary::open(path) else { return 0 };
@@ -18,7 +49,14 @@ fn look_at(path: &std::path::Path) -> usize {
     let mut types = TypeTable::default();
     let functions = info.describe(info.functions(), &mut types);
     for function in &functions {
-        let _ = info.source_line(function.ranges[0].start);
+        let range = &function.ranges[0];
+        let _ = info.source_line(range.start);
+        for address in [range.start.0, range.start.0 / 2 + range.end.0 / 2, range.end.0.saturating_sub(1)].map(Svma) {
+            let frame = Anything { info: &info, return_address: address };
+            for variable in info.variables_at(address, &mut types) {
+                assert_ne!(info.locate(&variable, address, &frame), []);
+            }
+        }
     }
     let _ = (info.problems(), info.source_line(Svma(0)), info.source_line(Svma(u64::MAX)));
     functions.len()

@@ -4,7 +4,8 @@
 //! The call site speaks of the function that it calls. That is the one whose frame this is, unless it was reached by a jump from another
 //! one (a tail call): then nothing is known.
 
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
+use std::sync::{Mutex, PoisonError};
 
 use gimli::{DebuggingInformationEntry, Expression, Operation, UnitOffset, constants as dw};
 
@@ -19,7 +20,29 @@ const MAX_ENTRIES: usize = 1 << 16;
 /// Functions that are looked at for jumps back to one.
 const MAX_FUNCTIONS: usize = 64;
 
+/// What was found out about calls: each is asked for by all variables of a frame.
+#[derive(Debug, Default)]
+pub struct Calls<'a> {
+    sites: Mutex<HashMap<Svma, Option<CallSite<'a>>>>,
+    jumping: Mutex<HashMap<DieRef, bool>>,
+}
+
+impl<'a> Calls<'a> {
+    /// The call that returns to `return_address`.
+    fn returning_to(&self, units: &Units<'a>, return_address: Svma) -> Option<CallSite<'a>> {
+        let mut known = self.sites.lock().unwrap_or_else(PoisonError::into_inner);
+        known.entry(return_address).or_insert_with(|| units.call_site(return_address)).clone()
+    }
+
+    /// Whether a function may be entered again by jumps from itself.
+    fn may_jump_back(&self, units: &Units<'a>, function: DieRef) -> bool {
+        let mut known = self.jumping.lock().unwrap_or_else(PoisonError::into_inner);
+        *known.entry(function).or_insert_with(|| units.may_jump_back(function))
+    }
+}
+
 /// A call, and the unit that describes it.
+#[derive(Clone, Debug)]
 struct CallSite<'a> {
     die: DieRef,
     entry: Entry<'a>,
@@ -62,7 +85,8 @@ impl<'a> Context<'_, 'a> {
     fn told_by_caller(&self, is_wanted: impl Fn(&Units<'a>, u32, &Entry<'a>) -> bool) -> Result<gimli::Value, Missing> {
         let caller = self.frame.caller().ok_or_else(|| at_entry("its caller is not known"))?;
         let units = &caller.info.units;
-        let site = units.call_site(caller.return_address).ok_or_else(|| at_entry("its caller does not tell it"))?;
+        let site = caller.info.calls.returning_to(units, caller.return_address);
+        let site = site.ok_or_else(|| at_entry("its caller does not tell it"))?;
         self.check_callee(&caller, &site)?;
         let unit = site.die.unit;
         let mut parameters = units.children(site.die).into_iter().map(|(_, child)| child);
@@ -87,9 +111,10 @@ impl<'a> Context<'_, 'a> {
         let context = Context {
             info: caller.info,
             address: Svma(caller.return_address.0.wrapping_sub(1)),
-            frame: caller.state,
+            frame: &*caller.state,
             description: &description,
             depth: self.depth + 1,
+            fuel: self.fuel,
         };
         context.value_of(expression).map_err(|missing| match missing {
             Missing::AtEntry(reason) | Missing::Because(reason) => Missing::AtEntry(reason),
@@ -100,7 +125,7 @@ impl<'a> Context<'_, 'a> {
     /// Whether the call led to the function of this frame, and not to one that jumped to it.
     fn check_callee(&self, caller: &CallerFrame<'_, 'a>, site: &CallSite<'a>) -> Result<(), Missing> {
         let body = &self.description.body;
-        if self.info.units.may_jump_back(body.die) {
+        if self.info.calls.may_jump_back(&self.info.units, body.die) {
             return Err(at_entry("its function may have been entered again by a jump"));
         }
         let units = &caller.info.units;

@@ -1,6 +1,8 @@
 //! Location expressions at any instruction of a frame: registers and memory of a dead process in, places of a variable's parts out
 //! (DWARF 5, 2.5 and 2.6).
 
+use std::cell::Cell;
+
 use gimli::{
     DieReference, EndianSlice, EvaluationResult, Expression, LittleEndian, Operation, Register, UnitOffset, ValueType,
     constants as dw,
@@ -17,7 +19,9 @@ const MAX_OPERATIONS: u32 = 1 << 12;
 /// Pieces of one value at the most.
 const MAX_PARTS: usize = 256;
 /// Expressions that need the value of another expression, within each other: a value at the entry of a caller of a caller.
-pub(super) const MAX_NESTED: u32 = 8;
+const MAX_NESTED: u32 = 8;
+/// Expressions that are evaluated for one variable: each may need many others, and those as many again.
+const MAX_EVALUATIONS: u32 = 64;
 
 /// What is known of one frame of a process.
 pub trait FrameState<'a> {
@@ -34,14 +38,13 @@ pub trait FrameState<'a> {
 }
 
 /// The frame that made a call.
-#[derive(Clone, Copy)]
 pub struct CallerFrame<'f, 'a> {
     /// The debug info of its code.
     pub info: &'f DebugInfo<'a>,
     /// Where the call returns to, as that file has it.
     pub return_address: Svma,
     /// Its registers.
-    pub state: &'f dyn FrameState<'a>,
+    pub state: Box<dyn FrameState<'a> + 'f>,
 }
 
 /// A part of a variable.
@@ -94,6 +97,15 @@ fn because(reason: impl Into<String>) -> Missing {
 }
 
 impl<'a> Variable<'a> {
+    /// It has one place on the stack for all of its function, whether it has a value yet or not.
+    #[must_use]
+    pub fn has_stack_slot(&self) -> bool {
+        let Described::By(description) = &self.described else { return false };
+        // So does the place of a static variable begin (DWARF 5, 2.5.1.1).
+        let first = description.expression.0.first().copied().map(gimli::DwOp);
+        description.is_everywhere && !matches!(first, Some(dw::DW_OP_addr | dw::DW_OP_addrx))
+    }
+
     /// The one register that holds all of it, or that is its address, by DWARF number.
     #[must_use]
     pub fn register(&self, info: &DebugInfo<'a>) -> Option<u16> {
@@ -117,7 +129,8 @@ impl<'a> DebugInfo<'a> {
             Described::OptimizedOut => whole(Spot::Missing(Missing::OptimizedOut)),
             Described::Unsupported(reason) => whole(Spot::Missing(because(reason.clone()))),
             Described::By(description) => {
-                let context = Context { info: self, address, frame, description, depth: 0 };
+                let fuel = Cell::new(MAX_EVALUATIONS);
+                let context = Context { info: self, address, frame, description, depth: 0, fuel: &fuel };
                 context.parts().unwrap_or_else(|missing| whole(Spot::Missing(missing)))
             }
         }
@@ -132,6 +145,8 @@ pub(super) struct Context<'e, 'a> {
     pub(super) frame: &'e dyn FrameState<'a>,
     pub(super) description: &'e Description<'a>,
     pub(super) depth: u32,
+    /// How many more expressions may be evaluated.
+    pub(super) fuel: &'e Cell<u32>,
 }
 
 type Evaluation<'a> = gimli::Evaluation<Slice<'a>>;
@@ -219,7 +234,9 @@ impl<'a> Context<'_, 'a> {
     }
 
     fn run(&self, expression: Expression<Slice<'a>>) -> Result<Evaluation<'a>, Missing> {
-        if self.depth > MAX_NESTED {
+        let fuel = self.fuel.get();
+        self.fuel.set(fuel.saturating_sub(1));
+        if self.depth > MAX_NESTED || fuel == 0 {
             return Err(because("its location needs too many other values"));
         }
         let mut evaluation = expression.evaluation(self.encoding());

@@ -9,6 +9,7 @@ mod prologue;
 
 use gimli::{Expression, constants as dw};
 
+pub(super) use self::call_site::Calls;
 pub use self::evaluate::{CallerFrame, FrameState, Missing, Part, Spot};
 
 use super::DebugInfo;
@@ -73,28 +74,25 @@ impl<'a> DebugInfo<'a> {
     /// The variables in scope at `address`: those of the innermost inlined function first, and of each function its parameters first and
     /// the locals of its innermost block last. Their types are added to `types`.
     pub fn variables_at(&self, address: Svma, types: &mut TypeTable) -> Vec<Variable<'a>> {
-        self.variables(&[address], types).pop().unwrap_or_default()
+        let function = self.units.unit_at(address).and_then(|unit| self.units.function_around(unit, address));
+        function.map(|(die, _)| self.variables_of(die, address, types)).unwrap_or_default()
     }
 
-    /// The same for many addresses: each type is described once.
-    pub fn variables(&self, addresses: &[Svma], types: &mut TypeTable) -> Vec<Vec<Variable<'a>>> {
-        let mut builder = TypeBuilder::new(&self.units, types);
-        let found = addresses.iter().map(|&address| self.variables_with(&mut builder, address)).collect();
-        builder.finish();
-        found
-    }
-
-    fn variables_with(&self, types: &mut TypeBuilder<'_, 'a>, address: Svma) -> Vec<Variable<'a>> {
-        let Some(unit) = self.units.unit_at(address) else { return Vec::new() };
-        if self.units.get(unit).language == Language::Assembly {
+    /// The same where it is known which function has the code at `address` (the last of [`Self::activations_at`]): to find that takes longer.
+    pub fn variables_of(&self, function: DieRef, address: Svma, types: &mut TypeTable) -> Vec<Variable<'a>> {
+        let Some(entry) = self.units.entry(function) else { return Vec::new() };
+        if self.units.get(function.unit).language == Language::Assembly {
             return Vec::new();
         }
-        let Some((die, entry)) = self.units.function_around(unit, address) else { return Vec::new() };
-        let body = Body { die, frame_base: entry.attr_value(dw::DW_AT_frame_base) };
-        let mut lister = Lister { units: &self.units, types, address, body, count: 0, functions: Vec::new() };
-        lister.function(die, &entry, 0);
+        let body = Body { die: function, frame_base: entry.attr_value(dw::DW_AT_frame_base) };
+        let mut types = TypeBuilder::new(&self.units, types);
+        let mut lister =
+            Lister { units: &self.units, types: &mut types, address, body, count: 0, functions: Vec::new() };
+        lister.function(function, &entry, 0);
         // Inlined functions were met from the outside in.
-        lister.functions.into_iter().rev().flatten().collect()
+        let variables = lister.functions.into_iter().rev().flatten().collect();
+        types.finish();
+        variables
     }
 }
 
@@ -210,6 +208,11 @@ impl<'a> Lister<'_, '_, 'a> {
         if name.is_none() && !is_parameter {
             return;
         }
+        let (is_artificial, described) = (is(dw::DW_AT_artificial), self.described(&chain));
+        // A destructor's outline has hidden parameters (`__in_chrg`) that its code may be without.
+        if is_artificial && name.as_deref() != Some("this") && matches!(described, Described::OptimizedOut) {
+            return;
+        }
         let typed = chain.iter().find(|(_, entry)| entry.has_attr(dw::DW_AT_type)).or(chain.first());
         let ty = typed.map(|(die, entry)| self.types.type_of(die.unit, entry));
         let variable = Variable {
@@ -217,9 +220,9 @@ impl<'a> Lister<'_, '_, 'a> {
             ty: ty.unwrap_or_else(|| self.types.void()),
             declared: self.units.declared(&chain),
             is_parameter,
-            is_artificial: is(dw::DW_AT_artificial),
+            is_artificial,
             function,
-            described: self.described(&chain),
+            described,
         };
         self.functions[index].push(variable);
     }

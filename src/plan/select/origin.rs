@@ -19,10 +19,18 @@ const FOREIGN_ROOTS: [&str; 7] =
     ["/rustc/", "/rust/deps/", "/usr/include/", "/usr/local/include/", "/usr/lib/", "/usr/lib64/", "/nix/store/"];
 
 /// Whether somebody wrote this file for the program: nothing of the standard library, of downloaded crates or of the system.
-pub(super) fn is_program_source(path: &Path) -> bool {
+pub(crate) fn is_program_source(path: &Path) -> bool {
     let path = path.to_string_lossy();
     !FOREIGN_ROOTS.iter().any(|root| path.starts_with(root))
         && !FOREIGN_FOLDERS.iter().any(|folder| path.contains(folder))
+}
+
+/// Folders in which systems keep the libraries of their packages.
+const SYSTEM_LIBRARIES: [&str; 5] = ["/lib/", "/lib64/", "/usr/lib/", "/usr/lib64/", "/nix/store/"];
+
+/// Whether this module came with the system; so did the kernel's (`[vdso]`).
+pub(crate) fn is_system_library(path: &Path) -> bool {
+    SYSTEM_LIBRARIES.iter().any(|folder| path.starts_with(folder)) || path.to_string_lossy().starts_with('[')
 }
 
 /// What the C runtime's start files bring into every program (`crt1.o`, `crti.o`, `crtbegin.o` of glibc and gcc).
@@ -42,7 +50,7 @@ const STARTUP: [&str; 12] = [
 ];
 
 /// Whether the program's start files brought this symbol.
-pub(super) fn is_startup(symbol: &str) -> bool {
+pub(crate) fn is_startup(symbol: &str) -> bool {
     STARTUP.contains(&symbol)
 }
 

@@ -28,7 +28,14 @@ fn the_page_tells_all_in_its_first_lines() {
     exp1 (pid 4711) was killed by SIGSEGV: wrote to address 0x0, where no memory is mapped (a null pointer)
       rax was 0x0
 
-    Thread 4711 "exp1" crashed in main, exp1.c:14 (0x401156)
+    exp1.c:14, in main:
+        13 |     char *p = NULL;
+      > 14 |     *p = 'x';
+        15 |     sleep(60);
+
+    Thread 4711 "exp1" crashed:
+      #0 main, exp1.c:14 (0x401156)
+
     Its only call of a watched function:
       #0  +1.234567s  test(str = "this is a string.") = 0   in 12.3 µs   exp1.c:7
     "#);
@@ -125,8 +132,16 @@ fn what_became_of_a_call_is_said() {
     exp1 (pid 4711) was killed by SIGSEGV: wrote to address 0x0, where no memory is mapped (a null pointer)
       rax was 0x0
 
-    Thread 4711 "exp1" crashed in main, exp1.c:14 (0x401156)
+    exp1.c:14, in main:
+        13 |     char *p = NULL;
+      > 14 |     *p = 'x';
+        15 |     sleep(60);
+
+    Thread 4711 "exp1" crashed:
+      #0 main, exp1.c:14 (0x401156)
+             *p = 'x';
          rip 0x0000000000401156     rsp 0x000000007ffd0000
+
     Its last 5 of 14 calls of watched functions, oldest first:
       #9   +0.009000s  f()   in 850 ns
       #10  +0.010000s  f()   left by a jump to another function after 20.1 ms

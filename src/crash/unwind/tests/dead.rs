@@ -21,6 +21,8 @@ use crate::crash::unwind::{Backtrace, Registers, Stack, unwind};
 
 /// Bytes of a stack that are captured by default.
 const STACK_BYTES: u64 = 64 << 10;
+/// Bytes below the stack pointer that are in use (psABI, 3.2.2).
+const RED_ZONE_BYTES: u64 = 128;
 /// Bytes below the end of the main thread's stack that are captured too.
 const OUTER_BYTES: u64 = 16 << 10;
 const PAGE_BYTES: u64 = 4096;
@@ -61,7 +63,7 @@ impl Dead {
         let mem = File::open(format!("/proc/{leader}/mem")).expect("the memory of the process");
         for thread in &threads {
             let sp = thread.stack_pointer(arch::host()).expect("a stack pointer").0;
-            copy(&mem, sp..sp.saturating_add(STACK_BYTES), &mut memory);
+            copy(&mem, sp.saturating_sub(RED_ZONE_BYTES)..sp.saturating_add(STACK_BYTES), &mut memory);
         }
         copy(&mem, main_stack.end - OUTER_BYTES..main_stack.end, &mut memory);
         let modules = ModuleMap::new(modules(&mappings), &[]);

@@ -1,6 +1,6 @@
 //! Programs that crash, and the frames that they know themselves to have.
 
-mod dead;
+pub(in crate::crash) mod dead;
 mod gdb;
 mod hostile;
 mod kinds;

@@ -1,0 +1,149 @@
+//! A pointer in a frame in; what it pointed to at the death out, as far as that memory is known.
+
+use super::image::Image;
+use crate::address::Avma;
+use crate::crash::decode::{Decoder, Pointees};
+use crate::crash::memory::Unknown;
+use crate::crash::pieces::Bytes;
+use crate::crash::text::Text;
+use crate::dwarf::types::{Aggregate, Type, TypeKind};
+use crate::plan::shape::{is_c_string, str_parts};
+use crate::report::{Address, State, Value};
+
+/// Elements of an array that are shown.
+const MAX_ELEMENTS: u64 = 64;
+
+/// Memory that pointers are followed into.
+#[derive(Clone, Copy)]
+pub struct Behind<'i, 'm> {
+    /// The memory.
+    pub image: Image<'i, 'm>,
+    /// How many pointers to something else than text are followed, one after the other.
+    pub levels: u32,
+    /// Bytes of a text at the most.
+    pub text_bytes: usize,
+}
+
+impl Pointees for Behind<'_, '_> {
+    fn pointer(&self, decoder: &Decoder<'_>, value: Value, ty: &Type, address: Address) -> Value {
+        if is_c_string(ty, decoder.types) {
+            return self.c_string(value, address);
+        }
+        let value = match address.0 {
+            0 => return value,
+            _ => Value { value: address.to_string().into(), ..value },
+        };
+        let TypeKind::Pointer { to, .. } = ty.kind else { return value };
+        let resolved = decoder.types.resolve(to);
+        let size = resolved.size.and_then(|size| usize::try_from(size).ok()).filter(|size| *size > 0);
+        let Some(size) = size.filter(|_| self.levels > 0 && is_shown(&resolved.kind)) else { return value };
+        let bytes = self.bytes(Avma(address.0), size);
+        if bytes.known_part(0, size).is_empty() {
+            return value;
+        }
+        let behind = Self { levels: self.levels - 1, ..*self };
+        let inner = Decoder::in_memory(decoder.types, &bytes, &behind, decoder.parts_left());
+        let target = inner.value(None, to, 0, 1);
+        decoder.parts.set(inner.parts.get());
+        Value { target: Some(Box::new(target)), ..value }
+    }
+
+    fn str(&self, decoder: &Decoder<'_>, value: &Value, ty: &Type, aggregate: &Aggregate, at: usize) -> Option<Value> {
+        let (pointer, length) = str_parts(ty, aggregate, decoder.types)?;
+        let word = |offset: u64| {
+            let at = usize::try_from(offset).ok()?.checked_add(at)?;
+            let bytes = decoder.bytes.get(at, size_of::<u64>()).ok()?;
+            Some(u64::from_le_bytes(bytes.try_into().ok()?))
+        };
+        let (address, length) = (word(pointer)?, word(length)?);
+        let value = Value { address: Some(Address(address)), length: Some(length), ..value.clone() };
+        let limit = usize::try_from(length).unwrap_or(usize::MAX).min(self.text_bytes);
+        let known = self.image.known_part(Avma(address), limit);
+        Some(match known.len() as u64 {
+            known_bytes if known_bytes == length => shown(value, known),
+            known_bytes if known_bytes == limit as u64 => {
+                cut(value, known, format!("only its first {limit} bytes are shown"))
+            }
+            _ => self.broken(value, known, address, ""),
+        })
+    }
+
+    fn text_bytes(&self) -> usize {
+        self.text_bytes
+    }
+
+    fn max_elements(&self) -> u64 {
+        MAX_ELEMENTS
+    }
+}
+
+impl Behind<'_, '_> {
+    fn c_string(&self, value: Value, address: Address) -> Value {
+        if address.0 == 0 {
+            return value;
+        }
+        let known = self.image.known_part(Avma(address.0), self.text_bytes.saturating_add(1));
+        match known.iter().position(|&byte| byte == 0) {
+            Some(end) => Value { length: Some(end as u64), ..shown(value, &known[..end]) },
+            None if known.len() > self.text_bytes => {
+                let reason = format!("only its first {} bytes are shown", self.text_bytes);
+                cut(value, &known[..self.text_bytes], reason)
+            }
+            None => self.broken(value, known, address.0, " without a NUL"),
+        }
+    }
+
+    /// A text of which only `known` is there.
+    fn broken(&self, value: Value, known: &[u8], address: u64, note: &str) -> Value {
+        let unknown = self.image.why_unknown(Avma(address.wrapping_add(known.len() as u64)));
+        let count = known.len();
+        match unknown {
+            Unknown::NotCaptured(_) if count > 0 => {
+                cut(value, known, format!("only its first {count} bytes were captured"))
+            }
+            _ if count > 0 => cut(value, known, format!("memory ends after {count} bytes{note}")),
+            Unknown::NotCaptured(_) => Value { state: State::Unavailable, reason: Some(unknown.to_string()), ..value },
+            _ => Value { state: State::Unreadable, reason: Some(unknown.to_string()), ..value },
+        }
+    }
+
+    /// The memory from `at` on.
+    pub fn bytes(&self, at: Avma, size: usize) -> Bytes {
+        let mut bytes = Bytes::default();
+        self.add(&mut bytes, at, size);
+        bytes
+    }
+
+    /// Appends `size` bytes of the memory from `at` on.
+    pub fn add(&self, bytes: &mut Bytes, at: Avma, size: usize) {
+        let size = bytes.room(size);
+        let known = self.image.known_part(at, size);
+        if known.len() == size {
+            return bytes.push(known, size, State::Exact, "");
+        }
+        let unknown = self.image.why_unknown(Avma(at.0.wrapping_add(known.len() as u64)));
+        let state = match unknown {
+            Unknown::NotCaptured(_) => State::Unavailable,
+            _ => State::Unreadable,
+        };
+        bytes.push(known, size, state, &unknown.to_string());
+    }
+}
+
+/// Whether what a pointer points to says more than its address.
+fn is_shown(kind: &TypeKind) -> bool {
+    match kind {
+        TypeKind::Void | TypeKind::Function | TypeKind::Unsupported(_) => false,
+        TypeKind::Aggregate(aggregate) => !aggregate.is_declaration && !aggregate.has_variants,
+        _ => true,
+    }
+}
+
+fn shown(value: Value, bytes: &[u8]) -> Value {
+    let text = Text::new(bytes);
+    Value { value: text.text.into(), bytes: text.bytes, ..value }
+}
+
+fn cut(value: Value, bytes: &[u8], reason: String) -> Value {
+    Value { state: State::Truncated, reason: Some(reason), ..shown(value, bytes) }
+}

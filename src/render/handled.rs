@@ -1,0 +1,38 @@
+//! What came of a fault that went to a handler.
+
+use super::escape::plain;
+use crate::report::{EndedBy, EndedWhen, Fault};
+
+/// What the signal did to the process: the verb of the first line.
+#[must_use]
+pub fn verb(fault: &Fault) -> &'static str {
+    match (&fault.ended_by, fault.survived) {
+        (_, true) => "survived",
+        (Some(_), false) => "died of",
+        (None, false) => "was killed by",
+    }
+}
+
+/// The sentence about the handler, if one was called.
+#[must_use]
+pub fn sentence(fault: &Fault) -> Option<String> {
+    let handler = fault.handler.as_ref()?;
+    let name = handler.function.as_deref().map_or_else(|| handler.address.to_string(), plain);
+    let Some(ended_by) = &fault.ended_by else { return Some(format!("Its handler {name} dealt with it.")) };
+    let when = match ended_by.when {
+        EndedWhen::InHandler => "before that had returned",
+        EndedWhen::AfterHandler => "after that had returned to the same instruction",
+        EndedWhen::Other => "at a time that a newer lastwords knows of",
+    };
+    let doubt = if ended_by.inferred { " (as its stack pointer suggests)" } else { "" };
+    Some(format!("Its handler {name} was called, and the process {} {when}{doubt}.", end(ended_by)))
+}
+
+/// `exited with status 3`, `was killed by SIGSEGV at address 0x20`
+fn end(ended_by: &EndedBy) -> String {
+    let Some(signal) = &ended_by.signal else {
+        return format!("exited with status {}", ended_by.status.unwrap_or_default());
+    };
+    let at = ended_by.address.map(|address| format!(" at address {address}")).unwrap_or_default();
+    format!("was killed by {}{at}", plain(signal))
+}

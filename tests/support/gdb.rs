@@ -1,0 +1,65 @@
+//! What gdb says of the same death.
+
+use std::process::Command;
+
+use super::Fixture;
+
+/// What stands for a frame that the kernel made.
+pub const SIGNAL_FRAME: &str = "<signal handler called>";
+
+/// The crashed thread's frames as gdb has them, `function:line`, from the innermost one with a line to `main`.
+pub fn frames(fixture: &Fixture) -> Vec<String> {
+    let directory = tempfile::tempdir().expect("a temporary directory");
+    let gdb = |commands: &[&str]| {
+        let settings = ["set debuginfod enabled off", "set print frame-arguments none"];
+        let mut gdb = Command::new("gdb");
+        gdb.args(["-nx", "-batch"]).current_dir(directory.path());
+        gdb.args(settings.iter().chain(commands).flat_map(|command| ["-ex", command]));
+        let output = gdb.arg("--args").arg(fixture.path()).args(fixture.arguments()).output().expect("gdb");
+        String::from_utf8_lossy(&output.stdout).into_owned()
+    };
+    // By way of a core file: of a living process, gdb leaves out inlined functions that are at their first instruction.
+    gdb(&["handle SIGUSR1 nostop noprint pass", "run", "generate-core-file core"]);
+    let output = gdb(&["core-file core", r"echo \nThe frames:\n", "backtrace"]);
+    let (_, frames) = output.split_once("\nThe frames:\n").expect("a core file");
+    let frames = frames.lines().filter(|line| line.starts_with('#'));
+    within_program(frames.map(|line| frame(line, fixture.source())).collect())
+}
+
+/// Frames from the innermost one with a line in a file of the program's up to `main`: what is around them depends on whether the debug
+/// info of the C library is installed.
+pub fn within_program(frames: Vec<String>) -> Vec<String> {
+    let last = frames
+        .iter()
+        .rposition(|frame| frame.starts_with("main:"))
+        .unwrap_or_else(|| panic!("no `main` in {frames:#?}"));
+    let first = frames.iter().position(|frame| frame.contains(':')).unwrap_or_default();
+    frames[first..=last].iter().filter(|frame| frame.contains(':') || *frame == SIGNAL_FRAME).cloned().collect()
+}
+
+/// `#1  0x000055555555517a in middle (n=...) at program.c:6` is `middle:6`, for a function of the program's source.
+fn frame(line: &str, source: &str) -> String {
+    let text = line.split_once(char::is_whitespace).expect("a number").1.trim_start();
+    let text = text.strip_prefix("0x").and_then(|text| text.split_once(" in ")).map_or(text, |(_, text)| text);
+    if text.starts_with(SIGNAL_FRAME) {
+        return SIGNAL_FRAME.to_owned();
+    }
+    let name = without_decoration(text.split(" (").next().unwrap_or(text));
+    match text.rsplit_once(':') {
+        Some((before, number)) if before.ends_with(source) => format!("{name}:{number}"),
+        _ => name,
+    }
+}
+
+/// The last part of a name, without what each side writes in its own way: generic arguments, `impl` blocks, parameters of lambdas.
+pub fn without_decoration(name: &str) -> String {
+    let mut depth = 0;
+    let kept = name.chars().filter(|&character| {
+        depth += i32::from(matches!(character, '<' | '{' | '('));
+        let is_kept = depth == 0;
+        depth -= i32::from(matches!(character, '>' | '}' | ')'));
+        is_kept
+    });
+    let kept: String = kept.collect();
+    kept.trim_end_matches("::").rsplit("::").next().unwrap_or_default().to_owned()
+}
