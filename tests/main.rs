@@ -10,6 +10,7 @@ mod bounds;
 mod demo;
 mod doctor;
 mod errors;
+mod explain;
 mod fixtures;
 mod frames;
 mod functions;

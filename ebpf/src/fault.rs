@@ -20,6 +20,7 @@ use lastwords_abi::{
 };
 
 use crate::kernel::read;
+use crate::mapping;
 use crate::maps::{EMPTY_FAULT, FAULTS, HANDLED, SURVIVED, WATCHED, add, config, count, send};
 use crate::memory::{self, Kept};
 use crate::process::now;
@@ -206,7 +207,10 @@ pub extern "C" fn copy_memory(which: u32) -> u32 {
 pub extern "C" fn copy_streams() -> u32 {
     if let Some(fault) = fault_of(FATAL) {
         // SAFETY: an entry of the current process.
-        unsafe { (*fault).stream_list = streams::copy(Ids::current()).unwrap_or(0) };
+        unsafe {
+            let streams::Copied { list, abort_message } = streams::copy(Ids::current()).unwrap_or_default();
+            ((*fault).stream_list, (*fault).abort_message) = (list, abort_message);
+        }
     }
     0
 }
@@ -297,7 +301,7 @@ unsafe fn is_same_state(kept: *const Fault, header: *const SlotHeader) -> bool {
     // SAFETY: entries of the current thread, constant indexes.
     unsafe {
         let mut differ = (*kept).calls ^ (*header).calls;
-        for word in 0..Registers::POINTER_WORDS as usize {
+        for word in 0..Registers::GENERAL_WORDS as usize {
             differ |= register(&raw const (*kept).thread, word) ^ register(&raw const (*header).death, word);
         }
         for word in [Registers::PROGRAM_COUNTER_WORD, Registers::STACK_POINTER_WORD] {
@@ -465,6 +469,8 @@ pub extern "C" fn fill(which: u32, signal: i32, info: u64) -> u32 {
             (*fault).address = read(info, 16).unwrap_or(0);
             (*fault).sender_pid = read(info, 16).unwrap_or(0);
             (*fault).sender_uid = read(info, 20).unwrap_or(0);
+            (*fault).syscall = read(info, 24).unwrap_or(0);
+            (*fault).syscall_arch = read(info, 28).unwrap_or(0);
         } else {
             (*fault).info = if info == LAST_STAND_IN { INFO_KERNEL } else { INFO_NONE };
             (*fault).code = 0;
@@ -484,6 +490,7 @@ pub extern "C" fn fill(which: u32, signal: i32, info: u64) -> u32 {
         (*fault).uid = bpf_get_current_uid_gid() as u32;
         arguments(fault);
         thread_state(&raw mut (*fault).thread);
+        mapping::find(fault);
     }
     0
 }

@@ -130,6 +130,22 @@ pub struct TaskOffsets {
     pub inode_super_block: u32,
     /// `super_block.s_dev`
     pub super_block_device: u32,
+    /// `vm_area_struct.vm_start`
+    pub vma_start: u32,
+    /// `vm_area_struct.vm_end`
+    pub vma_end: u32,
+    /// `vm_area_struct.vm_flags`
+    pub vma_flags: u32,
+    /// `vm_area_struct.vm_file`
+    pub vma_file: u32,
+    /// `vm_area_struct.vm_pgoff`
+    pub vma_page_offset: u32,
+    /// `inode.i_size`
+    pub inode_bytes: u32,
+    /// `file.f_path.dentry`
+    pub file_dentry: u32,
+    /// `dentry.d_name.name`
+    pub dentry_name: u32,
 }
 
 impl TaskOffsets {
@@ -165,6 +181,14 @@ impl TaskOffsets {
         inode_number: 0,
         inode_super_block: 0,
         super_block_device: 0,
+        vma_start: 0,
+        vma_end: 0,
+        vma_flags: 0,
+        vma_file: 0,
+        vma_page_offset: 0,
+        inode_bytes: 0,
+        file_dentry: 0,
+        dentry_name: 0,
     };
 }
 
@@ -182,6 +206,8 @@ pub struct Config {
     /// Where glibc keeps the list of its streams (`_IO_list_all`): an address as in the file of libc, or of a static program; 0 where it
     /// is not known.
     pub stream_list: u64,
+    /// Where glibc keeps a pointer to the message of an abort (`__abort_msg`): as `stream_list`; 0 where it is not known.
+    pub abort_message: u64,
     /// Where the program's dynamic section has the address of `struct r_debug` (`DT_DEBUG`), as in its file; 0 for a static one.
     pub debug_slot: u64,
     /// The program's lowest executable address, as in its file: `mm->start_code` without the bias.
@@ -217,6 +243,7 @@ impl Config {
         namespace_device: 0,
         namespace_inode: 0,
         stream_list: 0,
+        abort_message: 0,
         debug_slot: 0,
         lowest_code: 0,
         slots: 0,
@@ -384,5 +411,5 @@ const _: () = assert!(size_of::<OpenCall>() == 24);
 const _: () = assert!(size_of::<Target>() == 24);
 const _: () = assert!(size_of::<MemoryHeader>() == 40);
 const _: () = assert!(size_of::<Chunk>() == 40 + CHUNK_BYTES && size_of::<Window>() == 40 + WINDOW_BYTES);
-const _: () = assert!(size_of::<Config>() == 88 + size_of::<TaskOffsets>());
+const _: () = assert!(size_of::<Config>() == 96 + size_of::<TaskOffsets>());
 const _: () = assert!(MAX_DATA_BYTES.is_multiple_of(8));

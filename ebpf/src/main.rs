@@ -8,6 +8,7 @@
 mod calls;
 mod fault;
 mod kernel;
+mod mapping;
 mod maps;
 mod memory;
 mod pool;

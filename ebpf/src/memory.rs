@@ -201,15 +201,15 @@ unsafe extern "C" fn copy_return(_number: u32, context: *mut c_void) -> i64 {
         if instance == 0 {
             return 1;
         }
+        let at: u64 = read(instance, config!(offsets.return_stack)).unwrap_or(0);
+        (*copier).instance = read(instance, config!(offsets.return_next)).unwrap_or(0);
         let Some((index, window)) = pool::pop::<{ pool::FEW_TRIES }, _>(&WINDOWS, &FREE_WINDOWS) else {
             count(Counter::MEMORY_LOST);
             return 1;
         };
-        let at: u64 = read(instance, config!(offsets.return_stack)).unwrap_or(0);
         *(&raw mut (*window).bytes).cast::<u64>() = read(instance, config!(offsets.return_address)).unwrap_or(0);
         (*window).header.kind = RETURN_ADDRESS;
         keep_window(copier, index, &raw mut (*window).header, at, 8);
-        (*copier).instance = read(instance, config!(offsets.return_next)).unwrap_or(0);
     }
     0
 }
@@ -295,7 +295,8 @@ unsafe fn candidate(number: u32, header: *mut SlotHeader) -> Option<u64> {
     // SAFETY: the caller's slot, an index below the bound.
     unsafe {
         if number < Registers::POINTER_WORDS {
-            return Some((*header).death.registers[number as usize & 15]);
+            let word = bounded(Registers::pointer_word(number), REGISTER_WORDS as u32 - 1);
+            return (*header).death.registers.get(word as usize).copied();
         }
         let mut word = 0u64;
         let top = (*scratch(header)).start.wrapping_add(Registers::RED_ZONE_BYTES);

@@ -54,6 +54,10 @@ pub struct Fault {
     pub fault_register: u64,
     /// Where glibc's list of streams was; 0 where it was not found.
     pub stream_list: u64,
+    /// Where glibc's pointer to its last message was (`__abort_msg`); 0 where it was not found.
+    pub abort_message: u64,
+    /// What is mapped at `address`, or right below it where nothing is.
+    pub mapping: Mapping,
     /// The program's handler of the signal; 0 for the default action.
     pub handler: u64,
     /// `sa_flags` of that handler.
@@ -92,6 +96,10 @@ pub struct Fault {
     pub sender_uid: u32,
     /// What `info` was: [`INFO_PRESENT`], or one of the kernel's two stand-ins.
     pub info: u32,
+    /// `si_syscall`, for SIGSYS.
+    pub syscall: u32,
+    /// `si_arch`, for SIGSYS: `AUDIT_ARCH_X86_64` and the like.
+    pub syscall_arch: u32,
     /// Real user id of the process, as the root user namespace sees it.
     pub uid: u32,
     /// Bytes of the arguments: more than `args` holds where they were cut; 0 where they could not be read.
@@ -113,6 +121,8 @@ impl Fault {
         trap: 0,
         fault_register: 0,
         stream_list: 0,
+        abort_message: 0,
+        mapping: Mapping::NOT_ASKED,
         handler: 0,
         handler_flags: 0,
         alt_stack: 0,
@@ -132,6 +142,8 @@ impl Fault {
         sender_pid: 0,
         sender_uid: 0,
         info: 0,
+        syscall: 0,
+        syscall_arch: 0,
         uid: 0,
         args_bytes: 0,
         args: [0; MAX_ARGS_BYTES],
@@ -143,6 +155,56 @@ impl Fault {
             stack_end: 0,
             comm: [0; COMM_BYTES],
         },
+    };
+}
+
+/// Nobody looked, or the kernel was too busy to say.
+pub const MAPPING_UNKNOWN: u32 = 0;
+/// The rest of a [`Mapping`] is valid.
+pub const MAPPING_FOUND: u32 = 1;
+/// Nothing is mapped there.
+pub const MAPPING_NONE: u32 = 2;
+
+/// Bytes kept of the name of a mapped file.
+pub const FILE_NAME_BYTES: usize = 64;
+
+/// One mapping of a process: `struct vm_area_struct`.
+#[repr(C)]
+#[derive(Clone, Copy)]
+#[cfg_attr(feature = "user", derive(Debug))]
+pub struct Mapping {
+    /// What was asked for: an address within the mapping, if there is one.
+    pub asked: u64,
+    /// `vm_start`
+    pub start: u64,
+    /// `vm_end`
+    pub end: u64,
+    /// `vm_flags`
+    pub flags: u64,
+    /// `vm_pgoff` of a file's mapping: pages of the file before it.
+    pub page_offset: u64,
+    /// `i_size`: the bytes of the file.
+    pub file_bytes: u64,
+    /// One of the constants above.
+    pub state: u32,
+    /// Whether it is of a file: 0 or 1.
+    pub is_file: u32,
+    /// The file's name, without directories, with a NUL behind it.
+    pub name: [u8; FILE_NAME_BYTES],
+}
+
+impl Mapping {
+    /// Before anybody has looked.
+    pub const NOT_ASKED: Self = Self {
+        asked: 0,
+        start: 0,
+        end: 0,
+        flags: 0,
+        page_offset: 0,
+        file_bytes: 0,
+        state: MAPPING_UNKNOWN,
+        is_file: 0,
+        name: [0; FILE_NAME_BYTES],
     };
 }
 
@@ -265,8 +327,9 @@ impl Counter {
 }
 
 const _: () = assert!(size_of::<Record>() == 64);
-const _: () = assert!(size_of::<Fault>() == 192 + size_of::<ThreadState>() + MAX_ARGS_BYTES);
+const _: () = assert!(size_of::<Fault>() == 208 + size_of::<Mapping>() + size_of::<ThreadState>() + MAX_ARGS_BYTES);
 const _: () = assert!(size_of::<Watched>() == 80);
 const _: () = assert!(size_of::<Event>() == 104);
 const _: () = assert!(size_of::<SignalSender>() == 32);
+const _: () = assert!(size_of::<Mapping>() == 56 + FILE_NAME_BYTES);
 const _: () = assert!(size_of::<ThreadState>() == 24 + 8 * REGISTER_WORDS + COMM_BYTES);

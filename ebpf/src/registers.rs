@@ -33,19 +33,28 @@ pub struct Registers {
 impl Registers {
     /// Bytes that a call instruction pushes.
     pub const RETURN_ADDRESS_BYTES: u64 = 8;
+    /// Bytes below the stack pointer that belong to a function that calls no other (psABI section 3.2.2).
+    pub const RED_ZONE_BYTES: u64 = 128;
     /// Word of the stack pointer.
     pub const STACK_POINTER_WORD: usize = core::mem::offset_of!(Self, sp) / 8;
-    /// Bytes below the stack pointer that belong to a function which calls none: the red zone (psABI, 3.2.2).
-    pub const RED_ZONE_BYTES: u64 = 128;
     /// Word of the program counter.
     pub const PROGRAM_COUNTER_WORD: usize = core::mem::offset_of!(Self, ip) / 8;
     /// In a signal frame: from `uc_stack` to the saved stack pointer, `uc_mcontext.gregs[REG_RSP]` (arch/x86/include/uapi/asm/ucontext.h
     /// and sigcontext.h: `uc_stack` has 24 bytes, and 15 registers come before).
     pub const SAVED_STACK_POINTER_BEHIND_UC_STACK: u64 = 24 + 15 * 8;
-    /// How many words, from the first, are registers that may hold an address.
-    pub const POINTER_WORDS: u32 = 15;
+    /// How many words, from the first, are general registers.
+    pub const GENERAL_WORDS: u32 = 15;
+    /// How many registers may hold an address: see [`Self::pointer_word`].
+    pub const POINTER_WORDS: u32 = 16;
     /// Bytes of the saved registers.
     pub const BYTES: usize = size_of::<Self>();
+
+    /// The word of the `number`th register that may hold an address: the first 15, and the program counter, behind which the code lies that
+    /// is in no file.
+    #[inline(always)]
+    pub fn pointer_word(number: u32) -> u64 {
+        if number == 15 { core::mem::offset_of!(Self, ip) as u64 / 8 } else { number.into() }
+    }
 
     /// A probe's context.
     #[inline(always)]

@@ -48,9 +48,18 @@ struct Walker {
     copying: u64,
 }
 
-/// Copies the streams of the current process. Returns where their list is.
+/// What was copied of the C library.
+#[derive(Default)]
+pub struct Copied {
+    /// Where the list of its streams is.
+    pub list: u64,
+    /// Where its pointer to the message of an abort is.
+    pub abort_message: u64,
+}
+
+/// Copies the streams of the current process, and what glibc says of an abort.
 #[inline(always)]
-pub unsafe fn copy(ids: Ids) -> Option<u64> {
+pub unsafe fn copy(ids: Ids) -> Option<Copied> {
     if config!(stream_list) == 0 {
         return None;
     }
@@ -78,11 +87,28 @@ pub unsafe fn copy(ids: Ids) -> Option<u64> {
             base_of_libc(&raw mut walker)?
         };
         let list = base.wrapping_add(config!(stream_list));
+        let abort_message = if config!(abort_message) == 0 { 0 } else { base.wrapping_add(config!(abort_message)) };
+        note_message(&raw mut walker, abort_message);
         window(&raw mut walker, list, 8);
         walker.stream = user_word(list)?;
         bpf_loop(MAX_STREAMS, copy_stream as *mut c_void, (&raw mut walker).cast(), 0);
         bpf_loop(MAX_PAGES, copy_pending as *mut c_void, (&raw mut walker).cast(), 0);
-        Some(list)
+        Some(Copied { list, abort_message })
+    }
+}
+
+/// Has the message of an abort copied with what is pending: it begins a page of its own (`__libc_message`, glibc 2.36) or is on the heap,
+/// and what lies on its first page is enough.
+#[inline(always)]
+unsafe fn note_message(walker: *mut Walker, at: u64) {
+    let message = if at == 0 { 0 } else { user_word(at).unwrap_or(0) };
+    if message != 0 {
+        // SAFETY: the caller's walker.
+        unsafe {
+            (*walker).pending[0] = [at, at + 8];
+            (*walker).pending[1] = [message, (message | (PAGE_BYTES - 1)) + 1];
+            (*walker).pending_count = 2;
+        }
     }
 }
 

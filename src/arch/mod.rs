@@ -4,13 +4,15 @@
 //! proves about where values are. Nothing outside this module may assume a particular architecture.
 
 pub mod code;
+pub mod instruction;
 pub mod symbolic;
 pub mod x86_64;
 
-use crate::address::Svma;
+use crate::address::{Avma, Svma};
 use crate::dwarf::function::Language;
 use crate::dwarf::types::{TypeId, TypeTable};
 use code::Code;
+use instruction::Instruction;
 use symbolic::EntryBlock;
 
 /// One architecture.
@@ -48,6 +50,22 @@ pub trait Architecture: Sync {
 
     /// Whether the last instruction of `code` may be a call: so does the code before a return address end.
     fn ends_with_call(&self, code: &[u8]) -> bool;
+
+    /// The instruction that `bytes` begin with, at `address`.
+    fn decode(&self, bytes: &[u8], address: Avma) -> Option<Instruction>;
+
+    /// Instructions of a function's `code`, which lies at `start`, that ran one after the other right before `end`: no branch of the
+    /// function leads into the middle of them.
+    fn straight_line(&self, code: &[u8], start: Avma, end: Avma) -> Vec<Instruction>;
+
+    /// DWARF number of the register that an integer result comes back in.
+    fn result_register(&self) -> u16;
+
+    /// Bits of an address in a program: where the ones above are not zero, no memory can ever be.
+    fn address_bits(&self) -> u32;
+
+    /// The name of a system call; `abi` is `si_arch` of the signal.
+    fn system_call_name(&self, number: u32, abi: u32) -> Option<&'static str>;
 
     /// The registers of a report: name and word of the saved registers.
     fn report_registers(&self) -> &'static [(&'static str, u8)];

@@ -2,6 +2,7 @@
 //!
 //! Everything that a file says is checked when it is used: a damaged file gives errors or less, never a panic.
 
+mod data;
 mod debug_file;
 mod dynamic;
 mod error;

@@ -4,7 +4,7 @@ use std::io::Read;
 use std::ops::Range;
 
 use goblin::elf::compression_header::{CompressionHeader, ELFCOMPRESS_ZLIB, ELFCOMPRESS_ZSTD};
-use goblin::elf::section_header::{SHF_COMPRESSED, SHT_NOBITS, SectionHeader};
+use goblin::elf::section_header::{SHF_ALLOC, SHF_COMPRESSED, SHT_NOBITS, SectionHeader};
 use scroll::Pread;
 use scroll::ctx::SizeWith;
 
@@ -21,6 +21,10 @@ const MAX_RATIO: u64 = 1100;
 pub(super) struct Section {
     pub(super) name: String,
     pub(super) address: Svma,
+    /// `sh_size`: bytes in memory.
+    pub(super) size: u64,
+    /// It is part of what is loaded (`SHF_ALLOC`).
+    pub(super) is_loaded: bool,
     pub(super) kind: u32,
     pub(super) link: u32,
     /// Where its bytes lie in the file; empty for a section without any.
@@ -53,6 +57,8 @@ impl Section {
         Self {
             name: name_at(names, header.sh_name).unwrap_or_default().to_owned(),
             address: Svma(header.sh_addr),
+            size: header.sh_size,
+            is_loaded: header.sh_flags & u64::from(SHF_ALLOC) != 0,
             kind: header.sh_type,
             link: header.sh_link,
             range: file_range(header).unwrap_or_default(),

@@ -68,6 +68,16 @@ impl<'a> Table<'a> {
         self.iter().find(is_it).map(|symbol| Svma(symbol.st_value))
     }
 
+    /// The variable around `address`, and how far into it that is.
+    pub(super) fn variable_around(&self, address: Svma) -> Option<(&'a str, u64)> {
+        let distance =
+            |symbol: &Sym| address.0.checked_sub(symbol.st_value).filter(|distance| *distance < symbol.st_size);
+        self.iter()
+            .filter(|symbol| symbol.st_type() == STT_OBJECT && symbol.st_shndx != SHN_UNDEF)
+            .filter_map(|symbol| Some((without_version(name_at(self.names, symbol.st_name)?), distance(&symbol)?)))
+            .min_by_key(|(_, distance)| *distance)
+    }
+
     /// Names of functions that another file must define.
     pub(super) fn imports(&self) -> impl Iterator<Item = &'a str> {
         self.iter()

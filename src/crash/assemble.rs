@@ -4,6 +4,7 @@ use lastwords_abi::layout::RECENT_CALLS;
 use lastwords_abi::record::ThreadState;
 use lastwords_abi::{Counter, Fault};
 
+use super::explain::Evidence;
 use super::memory::Memory;
 use super::text::Text;
 use super::variables::{Bounds, Variables, entry};
@@ -22,12 +23,19 @@ use crate::report::{
 #[must_use]
 pub fn assemble(snapshot: &Snapshot, plan: &Plan, context: Context<'_>) -> Report {
     let process = process(snapshot, &context);
-    let pc = program_counter(&snapshot.fault.thread, &context);
+    let threads = threads(snapshot, plan, &context);
+    let evidence = Evidence {
+        code: context.code,
+        thread: threads.iter().find(|thread| thread.crashed),
+        plan,
+        pid: process.pid,
+        pc: program_counter(&snapshot.fault.thread, &context),
+    };
     Report {
         schema: SCHEMA.into(),
-        fault: explain::fault(&snapshot.fault, process.pid, snapshot.event.watched.started_ns, pc),
+        fault: explain::fault(snapshot, evidence),
         process,
-        threads: threads(snapshot, plan, &context),
+        threads,
         output: streams::pending(
             snapshot.memory_at_end.as_ref().unwrap_or(&snapshot.memory),
             Avma(snapshot.fault.stream_list),

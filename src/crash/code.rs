@@ -15,6 +15,10 @@ use crate::dwarf::{Activation, DebugInfo, demangle};
 
 /// Bytes of the longest instruction, more or less.
 const INSTRUCTION_BYTES: u64 = 16;
+/// Code of one function that is looked at, at the most.
+const MAX_FUNCTION_BYTES: u64 = 1 << 20;
+/// Modules next to an address that may have it as data: one on each side, and one that may lie in between.
+const NEIGHBOURS: usize = 3;
 /// Symbols before an address that are looked at for one that reaches it.
 const MAX_NESTED: usize = 64;
 
@@ -110,6 +114,36 @@ impl<'m> Code<'m> {
         let Some((info, svma)) = self.info_at(address) else { return &[] };
         let end = (1..=INSTRUCTION_BYTES).rev().filter_map(|length| Some(Svma(svma.0.checked_add(length)?)));
         end.filter_map(|end| info.binary.code(svma..end)).next().unwrap_or_default()
+    }
+
+    /// The code of the function around `address`, as far as the symbol table knows where that ends, and where it begins.
+    #[must_use]
+    pub fn function_code_at(&self, address: Avma) -> Option<(Avma, &'m [u8])> {
+        let (info, svma) = self.info_at(address)?;
+        let symbols = info.symbols();
+        let after = symbols.partition_point(|symbol| symbol.address <= svma);
+        let around = symbols[..after].iter().rev().take(MAX_NESTED);
+        let symbol = around.into_iter().find(|symbol| svma.0 - symbol.address.0 < symbol.size)?;
+        let end = Svma(symbol.address.0.checked_add(symbol.size.min(MAX_FUNCTION_BYTES))?);
+        let bias = self.module_at(address)?.0.mapped.bias;
+        Some((bias.to_avma(symbol.address), info.binary.code(symbol.address..end)?))
+    }
+
+    /// The module that has `address` loaded, as code or data, and the address in its file.
+    #[must_use]
+    pub fn module_around(&self, address: Avma) -> Option<(&'m Binary, Svma)> {
+        // Only code is told of by the kernel; data lies next to it. Not every file is opened to look for an address.
+        let distance = |module: &&Module| {
+            let segments = module.mapped.segments.iter().map(|segment| &segment.range);
+            segments.map(|range| address.0.abs_diff(range.start.0).min(address.0.abs_diff(range.end.0))).min()
+        };
+        let mut nearest: Vec<&Module> = self.modules.modules().iter().collect();
+        nearest.sort_by_key(distance);
+        nearest.into_iter().take(NEIGHBOURS).find_map(|module| {
+            let svma = module.mapped.bias.to_svma(address);
+            let (binary, _) = module.file().ok()?;
+            binary.is_loaded(svma).then_some((binary, svma))
+        })
     }
 
     /// The bytes from `address` on, at most `length`, that the process can only have read: they are those of the file. Only files are

@@ -131,7 +131,7 @@ impl Ending<'_> {
     pub fn ended_by(&self, chain: &Chain, pid: u32, started_ns: u64) -> EndedBy {
         let killed_by = (self.exit_code & SIGNAL_BITS).cast_signed();
         let last =
-            (self.last.signal == killed_by && killed_by != 0).then(|| explain::fault(self.last, pid, started_ns, None));
+            (self.last.signal == killed_by && killed_by != 0).then(|| explain::by_signal(self.last, pid, started_ns));
         let seen = self.last.at_ns.max(chain.end.map_or(0, |state| state.at_ns));
         EndedBy {
             signal: (killed_by != 0).then(|| signal_name(killed_by)),

@@ -16,15 +16,21 @@ pub fn mark(frames: &mut [Frame], memory: &Memory, code: &Code<'_>) {
         if lost_before {
             frame.found_by = FoundBy::ReturnProbe;
         }
-        frame.overwritten = frame.cfa.and_then(|cfa| overwritten(Avma(cfa.0), memory, code)).map(Address);
+        let place = frame.cfa.and_then(|cfa| cfa.0.checked_add_signed(-code.arch.entry_cfa_offset()));
+        frame.overwritten = place.and_then(|place| overwritten(Avma(place), memory, code)).map(Address);
         lost_before = frame.overwritten.is_some();
     }
 }
 
-/// What lies in the place of the return address of the frame with this CFA, unless it is the trampoline's address.
-fn overwritten(cfa: Avma, memory: &Memory, code: &Code<'_>) -> Option<u64> {
-    let place = cfa.0.checked_add_signed(-code.arch.entry_cfa_offset())?;
-    let word = memory.in_place_of_return_address(Avma(place))?;
+/// The word that a return takes from here: what the program has put there, or else what the call had.
+#[must_use]
+pub fn return_address_at(place: Avma, memory: &Memory, code: &Code<'_>) -> Option<u64> {
+    overwritten(place, memory, code).or_else(|| memory.word(place).ok())
+}
+
+/// What lies in the place of a return address, unless it is the trampoline's address.
+fn overwritten(place: Avma, memory: &Memory, code: &Code<'_>) -> Option<u64> {
+    let word = memory.in_place_of_return_address(place)?;
     let is_of_kernel = |module: &Module| module.mapped.path == Path::new(UPROBES);
     let is_trampoline = match code.module_at(Avma(word)) {
         Some((module, _)) => is_of_kernel(module),

@@ -14,6 +14,9 @@ const BTF_PATH: &str = "/sys/kernel/btf/vmlinux";
 const MAGIC: u16 = 0xeb9f;
 const KIND_STRUCT: u32 = 4;
 const KIND_UNION: u32 = 5;
+const KIND_TYPEDEF: u32 = 8;
+const KIND_VOLATILE: u32 = 9;
+const KIND_CONST: u32 = 10;
 const KIND_FUNC: u32 = 12;
 /// `btf_type.info` bit 31: member offsets hold a bit field's size in their upper byte.
 const KIND_FLAG: u32 = 1 << 31;
@@ -90,11 +93,23 @@ impl KernelTypes {
         let mut ty = *self.named.get(*structure)?;
         let mut offset = 0;
         for member in members {
-            let (found, member_type) = self.member(ty, member, 0)?;
+            let (found, member_type) = self.member(self.unqualified(ty)?, member, 0)?;
             offset += found;
             ty = member_type;
         }
         Some(offset)
+    }
+
+    /// The type behind `const`, `volatile` and type definitions.
+    fn unqualified(&self, mut ty: u32) -> Option<u32> {
+        for _ in 0..MAX_NESTING {
+            let at = *self.types.get(ty as usize)? as usize;
+            match kind(word(&self.data, at + 4)?) {
+                KIND_TYPEDEF | KIND_VOLATILE | KIND_CONST => ty = word(&self.data, at + 8)?,
+                _ => return Some(ty),
+            }
+        }
+        None
     }
 
     /// Byte offset and type of a member, looked for in anonymous structures as well.
@@ -114,7 +129,7 @@ impl KernelTypes {
                 return Some((bits / 8, member_type));
             }
             if name.is_empty()
-                && let Some((inner, inner_type)) = self.member(member_type, wanted, nesting + 1)
+                && let Some((inner, inner_type)) = self.member(self.unqualified(member_type)?, wanted, nesting + 1)
             {
                 return Some((bits / 8 + inner, inner_type));
             }
@@ -175,12 +190,20 @@ impl KernelTypes {
             inode_number: need(&["inode", "i_ino"])?,
             inode_super_block: need(&["inode", "i_sb"])?,
             super_block_device: need(&["super_block", "s_dev"])?,
+            vma_start: need(&["vm_area_struct", "vm_start"])?,
+            vma_end: need(&["vm_area_struct", "vm_end"])?,
+            vma_flags: need(&["vm_area_struct", "vm_flags"])?,
+            vma_file: need(&["vm_area_struct", "vm_file"])?,
+            vma_page_offset: need(&["vm_area_struct", "vm_pgoff"])?,
+            inode_bytes: need(&["inode", "i_size"])?,
+            file_dentry: need(&["file", "f_path", "dentry"])?,
+            dentry_name: need(&["dentry", "d_name", "name"])?,
         };
         Ok((offsets, details.is_some()))
     }
 }
 
-const NEEDED_STRUCTURES: [&str; 10] = [
+const NEEDED_STRUCTURES: [&str; 12] = [
     "uprobe_task",
     "return_instance",
     "task_struct",
@@ -191,6 +214,8 @@ const NEEDED_STRUCTURES: [&str; 10] = [
     "file",
     "inode",
     "super_block",
+    "vm_area_struct",
+    "dentry",
 ];
 
 fn word(data: &[u8], at: usize) -> Option<u32> {

@@ -85,6 +85,7 @@ impl Settings {
             namespace_device: namespace.dev(),
             namespace_inode: namespace.ino(),
             stream_list: self.streams.map_or(0, |streams| streams.list.0),
+            abort_message: self.streams.and_then(|streams| streams.abort_message).map_or(0, |message| message.0),
             debug_slot: self.streams.and_then(|streams| streams.debug_slot).map_or(0, |slot| slot.0),
             lowest_code: self.streams.map_or(0, |streams| streams.lowest_code.0),
             slots: self.threads.max(1),

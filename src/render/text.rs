@@ -9,7 +9,7 @@ use super::call::{CallStyle, lines, place};
 use super::escape::plain;
 use super::output;
 use super::{frame, handled, source, style};
-use crate::report::{Report, Thread};
+use crate::report::{Basis, Fault, Report, Thread};
 
 /// Calls that are shown of a thread that did not crash.
 const CALLS_OF_OTHERS: usize = 3;
@@ -29,6 +29,7 @@ pub fn page(report: &Report, verbose: bool) -> String {
 
 fn write_page(page: &mut String, report: &Report, verbose: bool) -> std::fmt::Result {
     writeln!(page, "{}", headline(report))?;
+    write_findings(page, &report.fault)?;
     if let Some(sentence) = handled::sentence(&report.fault) {
         writeln!(page, "{sentence}")?;
     }
@@ -46,6 +47,15 @@ fn write_page(page: &mut String, report: &Report, verbose: bool) -> std::fmt::Re
     if !losses.is_empty() {
         writeln!(page, "\n{}", "What is missing".style(style::strong()))?;
         losses.iter().try_for_each(|loss| writeln!(page, "  {loss}"))?;
+    }
+    Ok(())
+}
+
+/// What else is known of the fault, or is likely.
+fn write_findings(page: &mut String, fault: &Fault) -> std::fmt::Result {
+    for finding in &fault.findings {
+        let likely = if finding.basis == Basis::Known { "" } else { "probably: " };
+        writeln!(page, "  {likely}{}", plain(&finding.text))?;
     }
     Ok(())
 }

@@ -23,7 +23,7 @@ pub use address::{Address, Registers};
 pub use bound::Document;
 pub use call::{Call, ReturnState, Returned, State, Thread, Value};
 pub use directory::{Owner, check as check_directory};
-pub use fault::{Access, Fault, Sender};
+pub use fault::{Access, Basis, Cause, Fault, FaultInstruction, FaultMapping, Finding, Sender};
 pub use frame::{FoundBy, Frame, FrameKind, Gap, Repeats, Source};
 pub use handled::{EndedBy, EndedWhen, Handler};
 pub use output::Output;

@@ -117,6 +117,14 @@ pub fn small_report() -> Report {
             pc: Some(Address(0x40_1156)),
             thread: 4711,
             explanation: "wrote to address 0x0, where no memory is mapped (a null pointer)".into(),
+            cause: Some(Cause::NullPointer),
+            instruction: Some(FaultInstruction {
+                address: Address(0x40_1156),
+                text: "mov byte ptr [rax], 0x78".into(),
+                bytes: "c60078".into(),
+            }),
+            mapping: None,
+            findings: vec![Finding { text: "rax was 0x0".into(), basis: Basis::Known }],
             at_ns: 1_300_000_000,
             sender: None,
             ..Fault::default()
@@ -169,7 +177,7 @@ fn the_fixed_names_are_there() {
     assert_eq!(names("/process").join(" "), "pid exe args args_truncated cwd build_id started_at uptime_ns uid");
     assert_eq!(
         names("/fault").join(" "),
-        "signal signal_number code code_number address access pc thread explanation at_ns sender"
+        "signal signal_number code code_number address access pc thread explanation cause instruction findings at_ns sender"
     );
     assert_eq!(
         names("/threads/0").join(" "),

@@ -1,5 +1,6 @@
 //! x86-64 with the System V ABI. "psABI" is its specification, version 1.0.
 
+mod access;
 mod decode;
 mod flow;
 mod machine;
@@ -8,8 +9,9 @@ mod result;
 mod stack;
 
 use super::code::Code;
+use super::instruction::Instruction;
 use super::{Architecture, InspectError, Inspection, ReturnPlace};
-use crate::address::Svma;
+use crate::address::{Avma, Svma};
 use crate::dwarf::function::Language;
 use crate::dwarf::types::{TypeId, TypeTable};
 
@@ -18,6 +20,7 @@ use crate::dwarf::types::{TypeId, TypeTable};
 pub struct X86_64;
 
 /// DWARF numbers (psABI figure 3.36).
+const RAX: u16 = 0;
 const RBP: u16 = 6;
 const RSP: u16 = 7;
 /// The return address, in call frame information.
@@ -132,6 +135,30 @@ impl Architecture for X86_64 {
 
     fn ends_with_call(&self, code: &[u8]) -> bool {
         stack::ends_with_call(code)
+    }
+
+    fn decode(&self, bytes: &[u8], address: Avma) -> Option<Instruction> {
+        access::decode(bytes, address)
+    }
+
+    fn straight_line(&self, code: &[u8], start: Avma, end: Avma) -> Vec<Instruction> {
+        access::straight_line(code, start, end)
+    }
+
+    fn result_register(&self) -> u16 {
+        RAX
+    }
+
+    fn address_bits(&self) -> u32 {
+        // With five-level page tables it would be 56, but the kernel gives such addresses to those only who ask for them (mmap(2) hints).
+        47
+    }
+
+    fn system_call_name(&self, number: u32, abi: u32) -> Option<&'static str> {
+        /// `AUDIT_ARCH_X86_64` (include/uapi/linux/audit.h).
+        const AUDIT_ARCH_X86_64: u32 = 0xc000_003e;
+        let number = usize::try_from(number).ok()?;
+        (abi == AUDIT_ARCH_X86_64).then(|| syscalls::x86_64::Sysno::new(number).map(|call| call.name()))?
     }
 
     fn report_registers(&self) -> &'static [(&'static str, u8)] {

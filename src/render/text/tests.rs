@@ -26,6 +26,7 @@ fn the_page_tells_all_in_its_first_lines() {
 
     insta::assert_snapshot!(page, @r#"
     exp1 (pid 4711) was killed by SIGSEGV: wrote to address 0x0, where no memory is mapped (a null pointer)
+      rax was 0x0
 
     exp1.c:14, in main:
         13 |     char *p = NULL;
@@ -129,6 +130,7 @@ fn what_became_of_a_call_is_said() {
     let page = shown(&report, true);
     insta::assert_snapshot!(page, @r#"
     exp1 (pid 4711) was killed by SIGSEGV: wrote to address 0x0, where no memory is mapped (a null pointer)
+      rax was 0x0
 
     exp1.c:14, in main:
         13 |     char *p = NULL;

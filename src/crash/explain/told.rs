@@ -1,26 +1,26 @@
-//! What the signal tells in; names and one plain clause about it out.
+//! What the signal alone tells in; names and one plain clause about it out.
 
 use lastwords_abi::Fault;
 use lastwords_abi::record::{INFO_KERNEL, INFO_NONE};
 use nix::sys::signal::Signal;
 
-use super::signal::{SI_KERNEL, SI_TKILL, SI_USER, code_name, comes_from_instruction, signal_name};
-use super::text::Text;
+use crate::crash::signal::{SI_KERNEL, SI_TKILL, SI_USER, code_name, comes_from_instruction, signal_name};
+use crate::crash::text::Text;
 use crate::report::{self, Access, Address, Sender};
 
 /// Vector of the page fault (Intel SDM volume 3, section 6.15).
-const PAGE_FAULT: u64 = 14;
+pub(super) const PAGE_FAULT: u64 = 14;
 /// Vector of the general protection fault.
-const GENERAL_PROTECTION: u64 = 13;
+pub(super) const GENERAL_PROTECTION: u64 = 13;
 /// A system call was refused by a seccomp filter (`si_code` of SIGSYS).
-const SYS_SECCOMP: i32 = 1;
+pub(super) const SYS_SECCOMP: i32 = 1;
 /// Bit of a page fault's error code: the access was a write.
 const WRITE: u64 = 1 << 1;
 /// Bit of a page fault's error code: the access was an instruction fetch.
 const INSTRUCTION_FETCH: u64 = 1 << 4;
 
 /// An address below this one comes from a null pointer: the first page is never mapped (`vm.mmap_min_addr`).
-const NULL_PAGE_BYTES: u64 = 4096;
+pub(super) const NULL_PAGE_BYTES: u64 = 4096;
 
 /// The report's part about the signal, for the process with this id, that began at `started_ns`.
 pub fn fault(fault: &Fault, pid: u32, started_ns: u64, pc: Option<Address>) -> report::Fault {
@@ -42,7 +42,7 @@ pub fn fault(fault: &Fault, pid: u32, started_ns: u64, pc: Option<Address>) -> r
 }
 
 /// `si_code`, where the signal came with one. The kernel's stand-ins for a siginfo mean these two (`collect_signal` in kernel/signal.c).
-fn code(fault: &Fault) -> Option<i32> {
+pub(super) fn code(fault: &Fault) -> Option<i32> {
     match fault.info {
         INFO_NONE => Some(SI_USER),
         INFO_KERNEL => Some(SI_KERNEL),
@@ -51,17 +51,17 @@ fn code(fault: &Fault) -> Option<i32> {
 }
 
 /// Whether the signal is the fault of an instruction.
-fn is_of_instruction(fault: &Fault) -> bool {
+pub(super) fn is_of_instruction(fault: &Fault) -> bool {
     code(fault).is_some_and(|code| comes_from_instruction(fault.signal, code))
 }
 
 /// `si_addr`, where the signal has one.
-fn address(fault: &Fault) -> Option<u64> {
+pub(super) fn address(fault: &Fault) -> Option<u64> {
     is_of_instruction(fault).then_some(fault.address)
 }
 
 /// What was tried. The processor's details belong to the last trap of the thread, which need not be this one: their address tells.
-fn access(fault: &Fault) -> Option<Access> {
+pub(super) fn access(fault: &Fault) -> Option<Access> {
     let is_this_one = fault.trap == PAGE_FAULT && fault.fault_register == fault.address;
     let is_access = matches!(Signal::try_from(fault.signal), Ok(Signal::SIGSEGV | Signal::SIGBUS));
     if !(is_this_one && is_access && is_of_instruction(fault)) {
@@ -74,8 +74,14 @@ fn access(fault: &Fault) -> Option<Access> {
     })
 }
 
+/// Whether memory is mapped at the address, and does not permit the access (`SEGV_ACCERR`).
+pub(super) fn is_forbidden(fault: &Fault) -> bool {
+    const SEGV_ACCERR: i32 = 2;
+    is_of_instruction(fault) && fault.signal == Signal::SIGSEGV as i32 && fault.code == SEGV_ACCERR
+}
+
 /// Who sent it: the fields are valid for signals that came from user space with details.
-fn sender(fault: &Fault) -> Option<Sender> {
+pub(super) fn sender(fault: &Fault) -> Option<Sender> {
     let has_sender = fault.info != INFO_NONE && matches!(code(fault), Some(SI_USER | SI_TKILL | -1));
     // What was seen when it was sent knows the sender's name, and who sends a signal that comes without details.
     let seen = Some(&fault.sender).filter(|sender| sender.signal == fault.signal);
@@ -88,7 +94,7 @@ fn sender(fault: &Fault) -> Option<Sender> {
 }
 
 /// What happened, as a clause that goes with "the process was killed by SIGSEGV:".
-fn explanation(fault: &Fault, pid: u32) -> String {
+pub(super) fn explanation(fault: &Fault, pid: u32) -> String {
     if let Some(sender) = sender(fault) {
         return sent(fault, &sender, pid);
     }
@@ -101,8 +107,8 @@ fn explanation(fault: &Fault, pid: u32) -> String {
     let code = code(fault).map(|code| code_name(fault.signal, code)).unwrap_or_default();
     let address = Address(fault.address);
     match Signal::try_from(fault.signal) {
-        Ok(Signal::SIGSEGV) => format!("{} address {address}, {}", verb(fault), why_no_access(fault, &code)),
-        Ok(Signal::SIGBUS) => format!("{} address {address}, {}", verb(fault), why_bus_error(&code)),
+        Ok(Signal::SIGSEGV) => format!("{} address {address}, {}", verb(access(fault)), why_no_access(fault, &code)),
+        Ok(Signal::SIGBUS) => format!("{} address {address}, {}", verb(access(fault)), why_bus_error(&code)),
         Ok(Signal::SIGFPE) => format!("{} in the instruction at {address}", arithmetic(&code)),
         Ok(Signal::SIGILL) => format!("the processor refused the instruction at {address} ({code})"),
         Ok(Signal::SIGTRAP) => format!("it hit a breakpoint or another trap at {address} ({code})"),
@@ -137,8 +143,8 @@ fn of_kernel(fault: &Fault) -> String {
     }
 }
 
-fn verb(fault: &Fault) -> &'static str {
-    match access(fault) {
+pub(super) fn verb(access: Option<Access>) -> &'static str {
+    match access {
         Some(Access::Read) => "read from",
         Some(Access::Write) => "wrote to",
         Some(Access::Execute) => "executed code at",
