@@ -4,7 +4,7 @@ use serde::Serialize;
 
 use super::bytes_of;
 use super::texts::{shorten_names, shorten_texts};
-use crate::report::{Output, Report, Thread};
+use crate::report::{Frame, Output, Report, Thread};
 
 /// Calls of a thread that the page shows even if it did not crash.
 const CALLS_OF_OTHERS: usize = 3;
@@ -30,6 +30,7 @@ pub const STAGES: &[Stage] = &[
         what: "older calls of other threads",
         drop: |report, excess| calls_of_others(report, CALLS_OF_OTHERS, excess),
     },
+    Stage { what: "arguments and locals in frames of other threads", drop: variables_of_others },
     Stage { what: "outer frames of other threads", drop: frames_of_others },
     Stage { what: "calls of other threads", drop: |report, excess| calls_of_others(report, 0, excess) },
     Stage { what: "other threads", drop: others },
@@ -38,8 +39,16 @@ pub const STAGES: &[Stage] = &[
     Stage { what: "long texts", drop: shorten_texts },
     Stage { what: "bytes of unwritten output", drop: |report, excess| pending(report, PENDING_BYTES, excess) },
     Stage { what: "older calls of the thread that crashed", drop: |report, excess| calls(report, NEAREST, excess) },
+    Stage {
+        what: "arguments and locals in outer frames of the thread that crashed",
+        drop: |report, excess| variables(report, NEAREST, excess),
+    },
     Stage { what: "outer frames of the thread that crashed", drop: |report, excess| frames(report, NEAREST, excess) },
     Stage { what: "calls of the thread that crashed", drop: |report, excess| calls(report, 1, excess) },
+    Stage {
+        what: "arguments and locals in frames of the thread that crashed",
+        drop: |report, excess| variables(report, 0, excess),
+    },
     Stage { what: "arguments and results", drop: values },
     Stage { what: "frames of the thread that crashed", drop: |report, excess| frames(report, 1, excess) },
     Stage { what: "bytes of output", drop: |report, excess| pending(report, 0, excess) },
@@ -109,6 +118,32 @@ fn older_calls(thread: &mut Thread, kept: usize, budget: &mut Budget) -> u64 {
     left
 }
 
+fn variables_of_others(report: &mut Report, excess: u64) -> u64 {
+    let mut budget = Budget(excess);
+    each_other(report).map(|thread| variables_in(&mut thread.frames, &mut budget)).sum()
+}
+
+fn variables(report: &mut Report, kept: usize, excess: u64) -> u64 {
+    let mut budget = Budget(excess);
+    each_crashed(report)
+        .map(|thread| variables_in(thread.frames.get_mut(kept..).unwrap_or_default(), &mut budget))
+        .sum()
+}
+
+/// Leaves out what is in whole frames, the outermost first.
+fn variables_in(frames: &mut [Frame], budget: &mut Budget) -> u64 {
+    let mut left = 0;
+    for frame in frames.iter_mut().rev() {
+        let count = (frame.args.len() + frame.locals.len()) as u64;
+        if count > 0 && budget.take(&(&frame.args, &frame.locals)) {
+            frame.args.clear();
+            frame.locals.clear();
+            left += count;
+        }
+    }
+    left
+}
+
 fn frames_of_others(report: &mut Report, excess: u64) -> u64 {
     let mut budget = Budget(excess);
     each_other(report).map(|thread| outer_frames(thread, 1, &mut budget)).sum()
@@ -123,6 +158,10 @@ fn outer_frames(thread: &mut Thread, kept: usize, budget: &mut Budget) -> u64 {
     let left = drop_last(&mut thread.frames, kept, budget);
     if left > 0 {
         thread.frames_end = Some("the report would be too large with more of them".into());
+        let numbers: Vec<u64> = thread.frames.iter().filter_map(|frame| frame.n).collect();
+        for call in thread.calls.iter_mut().filter(|call| call.frame.is_some_and(|n| !numbers.contains(&n))) {
+            call.frame = None;
+        }
     }
     left
 }

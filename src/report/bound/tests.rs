@@ -129,3 +129,31 @@ fn any_report_can_be_cut_down_to_the_least() {
     assert_eq!(report.fault.signal, "SIGSEGV");
     assert_eq!(fit(&worst, LEAST_BYTES).1, document, "it is the same each time");
 }
+
+/// Guards against frames that are lost to what was in them, and against calls that name frames which are gone.
+#[test]
+fn what_is_in_frames_goes_before_the_frames() {
+    let mut report = Report { threads: vec![thread(1, 20, 0), thread(2, 0, 0)], ..small_report() };
+    for frame in report.threads.iter_mut().flat_map(|thread| &mut thread.frames) {
+        frame.locals = vec![text_value("text", &"y".repeat(1000))];
+    }
+    for call in report.threads.iter_mut().flat_map(|thread| &mut thread.calls) {
+        call.frame = Some(call.n);
+    }
+    let size = json(&report).len() as u64;
+    let shown = |most: u64| {
+        let (report, _) = fit(&report, most);
+        let locals = |thread: &Thread| thread.frames.iter().filter(|frame| !frame.locals.is_empty()).count();
+        let [first, second] = &report.threads[..] else { panic!("{} threads", report.threads.len()) };
+        assert_eq!((first.frames.len(), second.frames.len()), (20, 20));
+        (locals(first), locals(second))
+    };
+    assert_eq!(shown(size - 5_000), (20, 15));
+    assert_eq!(shown(size - 15_000), (20, 6));
+
+    let (least, _) = fit(&report, 16 << 10);
+    let frames: Vec<_> = least.threads[0].frames.iter().filter_map(|frame| frame.n).collect();
+    for call in least.threads[0].calls.iter().filter_map(|call| call.frame) {
+        assert!(frames.contains(&call), "{call} in {frames:?}");
+    }
+}
