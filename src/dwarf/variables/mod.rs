@@ -210,7 +210,11 @@ impl<'a> Lister<'_, '_, 'a> {
         }
         let (is_artificial, described) = (is(dw::DW_AT_artificial), self.described(&chain));
         // A destructor's outline has hidden parameters (`__in_chrg`) that its code may be without.
-        if is_artificial && name.as_deref() != Some("this") && matches!(described, Described::OptimizedOut) {
+        if is_parameter
+            && is_artificial
+            && name.as_deref() != Some("this")
+            && matches!(described, Described::OptimizedOut)
+        {
             return;
         }
         let typed = chain.iter().find(|(_, entry)| entry.has_attr(dw::DW_AT_type)).or(chain.first());
