@@ -5,7 +5,7 @@ use core::ffi::c_void;
 
 use aya_ebpf::helpers::generated::{bpf_get_current_task, bpf_loop, bpf_probe_read_user, bpf_probe_read_user_str};
 use lastwords_abi::Counter;
-use lastwords_abi::layout::{AS_IN_MEMORY, CHUNK_BYTES, WINDOW_BYTES, stream};
+use lastwords_abi::layout::{AS_IN_MEMORY, CHUNK_BYTES, WINDOW_BYTES, Window, stream};
 
 use crate::kernel::read;
 use crate::maps::{CHUNKS, FREE_CHUNKS, FREE_WINDOWS, WINDOWS, config, count};
@@ -41,8 +41,8 @@ struct Walker {
     found: u64,
     /// The stream that is looked at.
     stream: u64,
-    /// Where pending bytes begin and end.
-    pending: [[u64; 2]; MAX_PENDING],
+    /// How many pairs there are in the borrowed window: where pending bytes begin and end. They take the place of the name, and not that of the
+    /// stack: Linux 6.1 counts 512 bytes for all callers together.
     pending_count: u64,
     /// Which of them is being copied.
     copying: u64,
@@ -63,17 +63,33 @@ pub unsafe fn copy(ids: Ids) -> Option<Copied> {
     if config!(stream_list) == 0 {
         return None;
     }
-    let mut walker = Walker {
+    let (index, scratch) = pool::pop::<{ pool::FEW_TRIES }, _>(&WINDOWS, &FREE_WINDOWS)?;
+    // SAFETY: the window is ours until it is pushed.
+    let mut walker = unsafe { walker(ids, scratch) };
+    // SAFETY: the caller's context, and the window.
+    let copied = unsafe { walk(&raw mut walker) };
+    pool::push::<{ pool::FEW_TRIES }>(&FREE_WINDOWS, index, scratch.cast());
+    copied
+}
+
+/// A walker that has borrowed this window.
+#[inline(always)]
+unsafe fn walker(ids: Ids, scratch: *mut Window) -> Walker {
+    Walker {
         pid: u64::from(ids.pid),
         tid: u64::from(ids.tid),
         module: 0,
-        name: core::ptr::null_mut(),
+        // SAFETY: only a place is taken.
+        name: unsafe { (&raw mut (*scratch).bytes).cast() },
         found: 0,
         stream: 0,
-        pending: [[0; 2]; MAX_PENDING],
         pending_count: 0,
         copying: 0,
-    };
+    }
+}
+
+#[inline(always)]
+unsafe fn walk(walker: *mut Walker) -> Option<Copied> {
     // SAFETY: the callbacks get `walker`, which outlives the loops.
     unsafe {
         let mm: u64 = read(bpf_get_current_task(), config!(offsets.task_mm))?;
@@ -83,18 +99,25 @@ pub unsafe fn copy(ids: Ids) -> Option<Copied> {
             bias
         } else {
             let debug = user_word(bias.wrapping_add(config!(debug_slot)))?;
-            walker.module = user_word(debug + R_MAP)?;
-            base_of_libc(&raw mut walker)?
+            (*walker).module = user_word(debug + R_MAP)?;
+            base_of_libc(walker)?
         };
         let list = base.wrapping_add(config!(stream_list));
         let abort_message = if config!(abort_message) == 0 { 0 } else { base.wrapping_add(config!(abort_message)) };
-        note_message(&raw mut walker, abort_message);
-        window(&raw mut walker, list, 8);
-        walker.stream = user_word(list)?;
-        bpf_loop(MAX_STREAMS, copy_stream as *mut c_void, (&raw mut walker).cast(), 0);
-        bpf_loop(MAX_PAGES, copy_pending as *mut c_void, (&raw mut walker).cast(), 0);
+        note_message(walker, abort_message);
+        window(walker, list, 8);
+        (*walker).stream = user_word(list)?;
+        bpf_loop(MAX_STREAMS, copy_stream as *mut c_void, walker.cast(), 0);
+        bpf_loop(MAX_PAGES, copy_pending as *mut c_void, walker.cast(), 0);
         Some(Copied { list, abort_message })
     }
+}
+
+/// Where pending bytes begin and end.
+#[inline(always)]
+unsafe fn pair(walker: *mut Walker, number: u64) -> *mut [u64; 2] {
+    // SAFETY: the walker's window has room for so many, and is aligned to 8.
+    unsafe { (*walker).name.cast::<[u64; 2]>().add(number as usize & (MAX_PENDING - 1)) }
 }
 
 /// Has the message of an abort copied with what is pending: it begins a page of its own (`__libc_message`, glibc 2.36) or is on the heap,
@@ -105,8 +128,8 @@ unsafe fn note_message(walker: *mut Walker, at: u64) {
     if message != 0 {
         // SAFETY: the caller's walker.
         unsafe {
-            (*walker).pending[0] = [at, at + 8];
-            (*walker).pending[1] = [message, (message | (PAGE_BYTES - 1)) + 1];
+            *pair(walker, 0) = [at, at + 8];
+            *pair(walker, 1) = [message, (message | (PAGE_BYTES - 1)) + 1];
             (*walker).pending_count = 2;
         }
     }
@@ -115,12 +138,9 @@ unsafe fn note_message(walker: *mut Walker, at: u64) {
 /// What the loader added to the C library's addresses.
 #[inline(always)]
 unsafe fn base_of_libc(walker: *mut Walker) -> Option<u64> {
-    let (index, scratch) = pool::pop::<{ pool::FEW_TRIES }, _>(&WINDOWS, &FREE_WINDOWS)?;
-    // SAFETY: the window is ours until it is pushed.
+    // SAFETY: the caller's walker.
     unsafe {
-        (*walker).name = (&raw mut (*scratch).bytes).cast();
         bpf_loop(MAX_MODULES, look_at_module as *mut c_void, walker.cast(), 0);
-        pool::push::<{ pool::FEW_TRIES }>(&FREE_WINDOWS, index, scratch.cast());
         (*walker).found.checked_sub(1)
     }
 }
@@ -172,7 +192,7 @@ unsafe extern "C" fn copy_stream(_number: u32, walker: *mut c_void) -> i64 {
         let end = user_word(at + stream::WRITE_POINTER as u64).unwrap_or(0);
         let number = (*walker).pending_count;
         if end > begin && number < MAX_PENDING as u64 {
-            (*walker).pending[number as usize & (MAX_PENDING - 1)] = [begin, end];
+            *pair(walker, number) = [begin, end];
             (*walker).pending_count = number + 1;
         }
         (*walker).stream = user_word(at + stream::CHAIN as u64).unwrap_or(0);
@@ -189,7 +209,7 @@ unsafe extern "C" fn copy_pending(_number: u32, walker: *mut c_void) -> i64 {
         if number >= (*walker).pending_count || number >= MAX_PENDING as u64 {
             return 1;
         }
-        let range = &raw mut (*walker).pending[number as usize & (MAX_PENDING - 1)];
+        let range = pair(walker, number);
         let [begin, end] = *range;
         if begin >= end {
             (*walker).copying = number + 1;
