@@ -9,6 +9,7 @@ pub mod output;
 pub mod source;
 pub mod style;
 pub mod text;
+mod threads;
 pub mod value;
 mod variables;
 pub mod wrap;
