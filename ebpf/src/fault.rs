@@ -428,7 +428,7 @@ pub fn note_end(ids: Ids) {
 }
 
 /// The process exits, and this thread, which makes it do so, has a fault behind it: what is on its stack tells whether it is in
-/// the handler. Before Linux 6.16 its memory is gone by now.
+/// the handler.
 #[inline(always)]
 pub fn exits(ids: Ids) -> Option<()> {
     HANDLED.get_ptr(ids.tid)?;

@@ -223,7 +223,8 @@ impl ModuleInfo<'_> {
         let mut around = symbols[..after].iter().rev().take(MAX_NESTED).filter(reaches).peekable();
         let entry = around.peek()?.address;
         let best = around.take_while(|symbol| symbol.address == entry).max_by_key(|symbol| {
-            (symbol.is_global, symbol.size, Reverse(is_reserved(symbol.name)), Reverse(symbol.name))
+            let FunctionSymbol { name, size, is_global, is_weak, .. } = **symbol;
+            (is_global, size, Reverse(is_reserved(name)), Reverse(is_weak), Reverse(name))
         })?;
         Some(Function {
             name: Some(name_of_symbol(best.name)),
