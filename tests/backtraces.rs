@@ -76,7 +76,7 @@ fn an_endless_recursion_is_shown_once() {
     for flags in [["-O0"], ["-O1"]] {
         let fixture = Fixture::build("deaths.c").with(Compiler::Gcc, flags).args(["endless"]);
         let outcome = fixture.run::<&str>([]);
-        assert!(outcome.stderr.contains("stack overflow"), "{}", outcome.stderr);
+        assert!(outcome.stderr.contains("overflowed its stack: `endless`"), "{}", outcome.stderr);
         let report = outcome.report();
         let frames = report.crashed_thread().frames();
 
