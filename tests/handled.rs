@@ -92,6 +92,45 @@ fn the_first_fault_is_reported_when_its_handler_exits() {
     }
 }
 
+/// Guards against `abort` looking like two deaths, or like one that nobody tried to handle: its handler returns, and `abort` raises again.
+#[test]
+fn an_abort_whose_handler_returns_is_one_chain() {
+    let outcome = run("abort-returns", &[]);
+    assert_eq!(outcome.signal(), Some(SIGABRT), "{}", outcome.stderr);
+    let report = outcome.report();
+    assert_eq!(report.at("/fault/signal"), "SIGABRT");
+    assert_eq!(report.at("/fault/handler/function"), "on_fault");
+    assert_eq!(report.at("/fault/ended_by/signal_number"), SIGABRT);
+    assert_eq!(report.at("/fault/ended_by/when"), "after_handler");
+    let thread = report.crashed_thread();
+    let frames = functions(thread.field("frames"));
+    assert!(frames.windows(2).any(|pair| pair == ["abort", "main"]), "{frames:?}");
+    assert_eq!(thread.calls_of("cleanup").only().field("by_handler"), true);
+}
+
+/// Guards against a full stack whose frames, or whose handler's, are lost where the thread is not the main one.
+#[test]
+fn an_overflow_in_a_thread_is_told_with_all_threads() {
+    let outcome = run("overflow", &[]);
+    assert_eq!(outcome.signal(), Some(SIGABRT), "{}", outcome.stderr);
+    let report = outcome.report();
+    assert_eq!(report.at("/fault/signal"), "SIGSEGV");
+    assert_eq!(report.at("/fault/cause"), "stack_overflow");
+    assert_eq!(report.at("/fault/handler/function"), "on_fault");
+    assert_eq!(report.at("/fault/ended_by/when"), "in_handler");
+    let thread = report.crashed_thread();
+    let frames = functions(thread.field("frames"));
+    assert_eq!(frames[0], "overflow");
+    assert!(frames.contains(&"overflow_in_thread"), "{frames:?}");
+    assert_eq!(thread.field("frames")[0]["repeats"]["frames"], 1, "{frames:?}");
+    let ended = functions(report.at("/fault/ended_by/frames"));
+    let handler = ended.iter().position(|name| *name == "on_fault").expect("the handler");
+    assert_eq!(ended[handler..handler + 3], ["on_fault", "signal", "overflow"]);
+    let waiting =
+        report.threads().iter().filter(|thread| functions(thread.field("frames")).contains(&"wait_forever")).count();
+    assert_eq!((waiting, report.threads().len()), (2, 4));
+}
+
 /// Guards against losing what was in the buffers because the process did not die of a signal.
 #[test]
 fn what_an_exit_from_a_handler_left_unwritten_is_told() {

@@ -11,6 +11,7 @@ pub mod kernel_types;
 mod mappings;
 mod multi;
 mod object;
+mod oom;
 mod pool;
 mod roots;
 mod settings;
@@ -35,6 +36,7 @@ use lastwords_abi::{Config, Counter, Event, Fault, Function, Target};
 pub use attach::{Links, Site};
 pub use error::ProbeError;
 pub use mappings::{Mapping, MappingLog};
+pub use oom::{OutOfMemory, out_of_memory};
 pub use roots::Root;
 pub use settings::{CRASHES, SURVIVED_TOLD, Settings};
 pub use tier::Tier;
@@ -102,6 +104,8 @@ pub struct Death {
     pub slots: Vec<Vec<u8>>,
     /// What was copied of its memory, by address; ranges may overlap.
     pub memory: Vec<MemoryRange>,
+    /// Return addresses on the kernel's stack where it chose the process to be killed for lack of memory, the innermost first.
+    pub oom_stack: Vec<u64>,
 }
 
 /// A piece of a dead process's memory.
@@ -235,7 +239,9 @@ impl Recorder {
                 let slots = self.take_slots(event.pid);
                 let fault = self.take_fault(event.pid).unwrap_or(Fault::ZERO);
                 let handled = self.take_handled(event.pid);
-                return Some(Death { event, fault, handled, slots, memory: self.take_memory(event.pid, |_| true) });
+                let memory = self.take_memory(event.pid, |_| true);
+                let oom_stack = self.take_oom_stack(event.pid).unwrap_or_default();
+                return Some(Death { event, fault, handled, slots, memory, oom_stack });
             }
         }
     }
