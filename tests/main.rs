@@ -31,6 +31,7 @@ mod show;
 mod signals;
 mod starting_case;
 mod strings;
+mod structs;
 mod survival;
 mod terminal;
 mod then_and_now;

@@ -6,7 +6,8 @@ use crate::align8;
 pub const REGISTER: u8 = 1;
 /// Copies `size` bytes from user memory at register + `offset`.
 pub const MEMORY: u8 = 2;
-/// Copies `size` bytes from user memory at pointer + `offset`; the pointer lies at `base` in the data captured so far.
+/// Copies `size` bytes from user memory at pointer + `offset`; the pointer lies at `base` in the data captured so far. What cannot be
+/// read is zero there: pointers in it lead nowhere.
 pub const FOLLOW: u8 = 3;
 /// Copies a NUL-terminated string of at most `size` bytes (NUL not counted) from pointer + `offset`.
 pub const STRING: u8 = 4;
@@ -34,7 +35,7 @@ pub struct Step {
     pub count: u16,
     /// Added to the register or the pointer.
     pub offset: i32,
-    /// Bytes of an element of [`COUNTED`].
+    /// Bytes of an element of [`COUNTED`]; 0 if what lies at `count` is no number but the address where the copy ends.
     pub element: u16,
     /// Bytes of the integer at `count`: 1, 2, 4 or 8.
     pub count_size: u16,

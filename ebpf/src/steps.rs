@@ -89,7 +89,7 @@ impl Output {
     fn fixed(&self, step: &Step, base: u64) -> u32 {
         let size = u32::from(step.size).min(MAX_COPY_BYTES);
         let null = step.op == FOLLOW && base == 0;
-        let (status, length) = if null { (NULL, 0) } else { self.copy(size, address(base, step)) };
+        let (status, length) = if null { (NULL, self.clear(size)) } else { self.copy(size, address(base, step)) };
         self.outcome(status, length);
         OUTCOME_BYTES + align8(size)
     }
@@ -111,7 +111,11 @@ impl Output {
         let base = captured(self.header, self.data, step.base);
         let count = captured(self.header, self.data, step.count) & mask_of(step.count_size);
         // No element is smaller than a byte: more than the limit is too much whatever its size.
-        let wanted = count.min(u64::from(MAX_COPY_BYTES) + 1) * u64::from(step.element);
+        let wanted = match step.element {
+            // Up to an address. One before the beginning is as far as can be.
+            0 => count.wrapping_sub(base),
+            element => count.min(u64::from(MAX_COPY_BYTES) + 1) * u64::from(element),
+        };
         let size = wanted.min(u64::from(limit)) as u32;
         let (status, length) = if size == 0 {
             (READ, 0)
@@ -146,6 +150,15 @@ impl Output {
             }
         }
         (FAULT, 0)
+    }
+
+    /// Zeroes `size` bytes, so that pointers in them are not followed; says that none is valid. The helper does that where it cannot read
+    /// (`bpf_probe_read_user_common`), and refuses this address without a try.
+    #[inline(always)]
+    fn clear(&self, size: u32) -> u32 {
+        // SAFETY: as in `copy`.
+        unsafe { bpf_probe_read_user(self.bytes(), bounded(size), u64::MAX as *const c_void) };
+        0
     }
 
     /// Copies a string: first without page faults, then after touching its first page, then after touching its second.

@@ -5,7 +5,7 @@ use std::path::Path;
 
 use super::error::{Error, FAILURE};
 use crate::address::FileOffset;
-use crate::plan::{EntrySite, Exits, FunctionPlan, Plan};
+use crate::plan::{EntrySite, Exits, FunctionPlan, Limits, Plan};
 use crate::probe::kernel_types::KernelTypes;
 use crate::probe::{ProbeError, Recorder, Settings, Tier};
 
@@ -157,6 +157,7 @@ fn plan_for_ourselves() -> Option<Plan> {
         returns: None,
         unseen_exits: None,
         has_debug_info: false,
+        limits: Limits::default(),
     };
     Some(Plan { objects: vec![path.to_owned()], functions: vec![function], ..Plan::default() })
 }

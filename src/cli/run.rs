@@ -12,6 +12,7 @@ use crate::binary::{Binary, Streams, find_program};
 use crate::launch::{Ending, Identity, Suspended};
 use crate::plan::build::{Options, prepare};
 use crate::plan::capture::Limits;
+use crate::plan::pairs::Length;
 use crate::plan::returns::Returns;
 use crate::plan::select::Selection;
 use crate::probe::{MappingLog, Recorder, Settings, Tier};
@@ -28,6 +29,15 @@ pub struct RunArgs {
     /// Bytes to keep of a string
     #[arg(long, value_name = "BYTES", default_value_t = 256, value_parser = clap::value_parser!(u32).range(1..=4096))]
     string: u32,
+    /// Pointers to follow, one after the other: 0 follows only texts
+    #[arg(long, value_name = "N", default_value_t = 3, value_parser = clap::value_parser!(u32).range(0..=8))]
+    depth: u32,
+    /// Bytes to keep of a call for what is behind its pointers, texts that are arguments themselves not counted
+    #[arg(long, value_name = "BYTES", default_value_t = 1024, value_parser = clap::value_parser!(u32).range(0..=8192))]
+    bytes: u32,
+    /// In FUNCTION, LENGTH counts what POINTER points to, which their names do not tell (repeatable)
+    #[arg(long = "len", value_name = "FUNCTION:POINTER=LENGTH", value_parser = Length::parse)]
+    lengths: Vec<Length>,
     /// Threads that can be recorded at the same time
     #[arg(long, value_name = "N", default_value_t = 256, value_parser = clap::value_parser!(u32).range(1..=1 << 16))]
     threads: u32,
@@ -133,8 +143,14 @@ impl Run {
             arguments: args.command,
             selection: args.selection.selection(),
             options: Options {
-                limits: Limits { string_bytes: args.string, ..Limits::default() },
+                limits: Limits {
+                    string_bytes: args.string,
+                    depth: args.depth,
+                    reach_bytes: args.bytes,
+                    ..Limits::default()
+                },
                 returns: args.returns,
+                lengths: args.lengths,
             },
             settings: Settings {
                 calls: args.calls,

@@ -6,14 +6,15 @@ use std::cell::Cell;
 
 use serde_json::{Map, Value as Json};
 
+use super::follow::Reached;
 use super::memory::Memory;
 use super::pieces::{Bytes, Gap};
-use super::recent::{Now, follow_again};
+use super::recorded::{Held, Recorded};
 use super::text::{Text, hex};
-use super::{follow, scalar};
+use super::{follow, pair, recent, scalar};
 use crate::dwarf::types::{Aggregate, Type, TypeId, TypeKind, TypeTable};
 use crate::plan::outputs::{Output, split};
-use crate::plan::{ArgumentPlan, Follow, FunctionPlan};
+use crate::plan::{Followed, FunctionPlan};
 use crate::report::{Address, State, Value};
 
 /// Values within values within values: damaged debug info may have types that contain themselves.
@@ -27,21 +28,45 @@ const MAX_ELEMENTS: u64 = 1_024;
 #[must_use]
 pub fn arguments(plan: &FunctionPlan, types: &TypeTable, data: &[u8]) -> Vec<Value> {
     let outputs = split(&plan.steps, data);
-    plan.arguments.iter().map(|argument| self::argument(argument, types, &outputs, &[])).collect()
+    let recorded = Recorded::new(&plan.steps, data, &outputs);
+    let reached = Reached::new(&recorded, plan.limits);
+    (0..plan.arguments.len()).map(|index| argument(plan, index, types, &outputs, &reached)).collect()
 }
 
 /// The same, and what their pointers lead to in the memory at the moment of death, where that is something else.
 #[must_use]
 pub fn arguments_then_and_now(plan: &FunctionPlan, types: &TypeTable, data: &[u8], memory: &Memory) -> Vec<Value> {
     let outputs = split(&plan.steps, data);
-    let now = follow_again(&plan.steps, data, memory);
-    plan.arguments.iter().map(|argument| self::argument(argument, types, &outputs, &now)).collect()
+    let reached = Reached::new(memory, plan.limits);
+    let then = arguments(plan, types, data).into_iter().enumerate();
+    then.map(|(index, mut then)| {
+        recent::mark(&mut then, argument(plan, index, types, &outputs, &reached));
+        then
+    })
+    .collect()
 }
 
-fn argument(plan: &ArgumentPlan, types: &TypeTable, outputs: &[Output<'_>], now: &[Now<'_>]) -> Value {
+/// One argument, whose pointers lead into some memory.
+fn argument<H: Held>(
+    function: &FunctionPlan,
+    index: usize,
+    types: &TypeTable,
+    outputs: &[Output<'_>],
+    reached: &Reached<'_, H>,
+) -> Value {
+    let plan = &function.arguments[index];
     let bytes = Bytes::assemble(&plan.pieces, outputs);
-    let decoder =
-        Decoder { types, outputs, now, follows: &plan.follows, behind: None, bytes: &bytes, parts: Cell::new(0) };
+    if let Some(Followed::Paired { length, element }) = plan.follows.first().map(|follow| follow.what)
+        && let Some(counter) = function.arguments.get(length)
+    {
+        let count = Bytes::assemble(&counter.pieces, outputs);
+        let ty = types.get(plan.ty).name.clone();
+        let blank = Value { name: plan.name.clone(), ty, state: State::Exact, ..Value::default() };
+        if let Some(value) = pair::value(blank, plan.ty, &bytes, (&count, counter.ty, element), types, reached) {
+            return value;
+        }
+    }
+    let decoder = Decoder::in_memory(types, &bytes, reached, MAX_PARTS);
     let value = decoder.value(plan.name.clone(), plan.ty, 0, 0);
     match bytes.get(0, size_of::<u64>()) {
         Ok(register) if plan.guessed => scalar::guessed(value, register),
@@ -52,11 +77,10 @@ fn argument(plan: &ArgumentPlan, types: &TypeTable, outputs: &[Output<'_>], now:
 /// A value of this type whose bytes are just these, and which points to nothing that was read.
 #[must_use]
 pub fn plain(ty: TypeId, types: &TypeTable, bytes: &Bytes) -> Value {
-    Decoder { types, outputs: &[], now: &[], follows: &[], behind: None, bytes, parts: Cell::new(0) }
-        .value(None, ty, 0, 0)
+    Decoder { types, behind: None, bytes, parts: Cell::new(0) }.value(None, ty, 0, 0)
 }
 
-/// Memory that is known by its addresses: that of a dead process, and not what a call's record kept of it.
+/// Memory that is known by its addresses: that of a dead process, or what a call's record kept of it.
 pub trait Pointees {
     /// `value`, a pointer of type `ty` to `address`, with what is there.
     fn pointer(&self, decoder: &Decoder<'_>, value: Value, ty: &Type, address: Address) -> Value;
@@ -72,13 +96,7 @@ pub trait Pointees {
 pub struct Decoder<'a> {
     /// Types of the plan.
     pub types: &'a TypeTable,
-    /// What the function's steps wrote.
-    pub outputs: &'a [Output<'a>],
-    /// What those steps would read now; empty where nobody asks.
-    pub now: &'a [Now<'a>],
-    /// What the pointers in the value were followed to.
-    pub follows: &'a [Follow],
-    /// The memory that pointers in the value are followed into, where there is more of it than `outputs`.
+    /// The memory that pointers in the value are followed into.
     pub behind: Option<&'a dyn Pointees>,
     /// The value's own bytes.
     pub bytes: &'a Bytes,
@@ -90,7 +108,7 @@ impl<'a> Decoder<'a> {
     /// For a value that consists of `bytes`, and whose pointers lead into memory. It may have `parts` parts.
     pub fn in_memory(types: &'a TypeTable, bytes: &'a Bytes, behind: &'a dyn Pointees, parts: u32) -> Self {
         let used = Cell::new(MAX_PARTS.saturating_sub(parts));
-        Self { types, outputs: &[], now: &[], follows: &[], behind: Some(behind), bytes, parts: used }
+        Self { types, behind: Some(behind), bytes, parts: used }
     }
 
     /// Parts that the value may still have.
@@ -139,7 +157,7 @@ impl Decoder<'_> {
             TypeKind::Character { unicode: false, signed } => scalar::character(value, bytes, *signed),
             TypeKind::Float => scalar::float(value, bytes),
             TypeKind::Enumeration { signed, enumerators } => scalar::enumerator(value, bytes, *signed, enumerators),
-            TypeKind::Pointer { .. } => follow::pointer(self, value, ty, bytes, at),
+            TypeKind::Pointer { .. } => follow::pointer(self, value, ty, bytes),
             TypeKind::Unsupported(reason) => scalar::undecoded(value, bytes, reason.clone()),
             // A chain of typedefs that does not end.
             _ => scalar::undecoded(value, bytes, "its type is damaged".into()),
@@ -148,11 +166,7 @@ impl Decoder<'_> {
 
     /// A struct, class or union; or a pair of pointer and length that is a text.
     fn aggregate(&self, value: Value, ty: &Type, aggregate: &Aggregate, at: usize, depth: u32) -> Value {
-        let text = match self.behind {
-            Some(behind) => behind.str(self, &value, ty, aggregate, at),
-            None => follow::text_of_aggregate(self, &value, aggregate, at),
-        };
-        if let Some(text) = text {
+        if let Some(text) = self.behind.and_then(|behind| behind.str(self, &value, ty, aggregate, at)) {
             return text;
         }
         let size = ty.size.and_then(|size| usize::try_from(size).ok());

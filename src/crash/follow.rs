@@ -1,61 +1,39 @@
-//! Pointers, and what was found behind them when the function was entered.
+//! A pointer in; what was found behind it, at the entry of a call or at the moment of death, out.
 //!
 //! Four things that look alike elsewhere are kept apart here: a null pointer (`null`, exact), a pointer to no readable memory
 //! (unreadable), a text that ends where its memory does (truncated), and an empty text (`""`, exact).
 
-use lastwords_abi::step::{FAULT, NULL, PARTIAL, READ, TRUNCATED};
-
-use super::decode::{Decoder, plain};
+use super::decode::{Decoder, Pointees};
 use super::pieces::Bytes;
-use super::recent::Now;
+use super::recorded::{End, Held};
 use super::scalar::{Integer, undecoded};
 use super::text::Text;
+use crate::address::Avma;
 use crate::dwarf::types::{Aggregate, Type, TypeId, TypeKind};
-use crate::plan::outputs::Output;
-use crate::plan::{Follow, Followed};
+use crate::plan::Limits;
+use crate::plan::pointers::{followable, is_list_of_texts};
+use crate::plan::shape::{is_c_string, str_parts};
 use crate::report::{Address, State, Value};
 
-/// A pointer at byte `at` of the argument, with these bytes.
-pub fn pointer(decoder: &Decoder<'_>, value: Value, ty: &Type, bytes: &[u8], at: usize) -> Value {
+/// Elements of an array that are shown.
+const MAX_ELEMENTS: u64 = 1_024;
+/// Entries of a list that ends with a NULL.
+const MAX_ENTRIES: u64 = 64;
+
+/// A pointer with these bytes.
+pub fn pointer(decoder: &Decoder<'_>, value: Value, ty: &Type, bytes: &[u8]) -> Value {
     let Some(address) = address_of(bytes) else {
         return undecoded(value, bytes, format!("a pointer of {} bytes is not decoded", bytes.len()));
     };
     let value = Value { address: Some(address), ..value };
-    if let Some(behind) = decoder.behind {
-        return behind.pointer(decoder, value, ty, address);
-    }
-    match follow_at(decoder, at) {
-        Some(Follow { what: Followed::Value(ty), step, .. }) => {
-            let target = (address.0 != 0).then(|| Box::new(target(decoder, *step, *ty)));
-            Value { target, ..bare(value, address) }
-        }
-        Some(follow) => text(decoder, value, follow, address),
+    match decoder.behind {
+        Some(behind) => behind.pointer(decoder, value, ty, address),
         None => bare(value, address),
     }
 }
 
-/// A pair of pointer and length that was followed to a text (Rust's `&str`): it is shown as that text.
-pub fn text_of_aggregate(decoder: &Decoder<'_>, value: &Value, aggregate: &Aggregate, at: usize) -> Option<Value> {
-    let starts_at = |place: usize, matches: fn(&TypeKind) -> bool| {
-        aggregate.members.iter().find(|member| {
-            usize::try_from(member.offset).ok().and_then(|offset| at.checked_add(offset)) == Some(place)
-                && matches(&decoder.types.resolve(member.ty).kind)
-        })
-    };
-    let follow = decoder.follows.iter().find(|follow| {
-        let Followed::Str { length_at } = follow.what else { return false };
-        starts_at(follow.at as usize, |kind| matches!(kind, TypeKind::Pointer { .. })).is_some()
-            && starts_at(length_at as usize, |kind| matches!(kind, TypeKind::Integer { .. })).is_some()
-    })?;
-    let address = address_of(decoder.bytes.get(follow.at as usize, size_of::<u64>()).ok()?)?;
-    Some(text(decoder, Value { address: Some(address), ..value.clone() }, follow, address))
-}
-
-fn follow_at<'a>(decoder: &Decoder<'a>, at: usize) -> Option<&'a Follow> {
-    decoder.follows.iter().find(|follow| follow.at as usize == at)
-}
-
-fn address_of(bytes: &[u8]) -> Option<Address> {
+/// The address in the bytes of a pointer.
+pub fn address_of(bytes: &[u8]) -> Option<Address> {
     match Integer::new(bytes, false)? {
         Integer::Unsigned(number) => u64::try_from(number).ok().map(Address),
         Integer::Signed(_) => None,
@@ -63,95 +41,178 @@ fn address_of(bytes: &[u8]) -> Option<Address> {
 }
 
 /// A pointer that was not followed.
-fn bare(value: Value, address: Address) -> Value {
+pub fn bare(value: Value, address: Address) -> Value {
     match address.0 {
         0 => value,
         _ => Value { value: address.to_string().into(), ..value },
     }
 }
 
-/// What a pointer points to. Pointers in it are not followed further: plans do not ask for it yet.
-fn target(decoder: &Decoder<'_>, step: usize, ty: TypeId) -> Value {
-    let output = decoder.outputs.get(step).copied().unwrap_or_default();
-    let size = decoder.types.resolve(ty).size.unwrap_or(0);
-    let size = usize::try_from(size).unwrap_or(usize::MAX);
-    let value = plain(ty, decoder.types, &Bytes::of_output(&output, size));
-    let now = match changed(decoder, step, &output) {
-        Now::Bytes { known, is_whole: true } => {
-            Some(plain(ty, decoder.types, &Bytes::of_output(&Output { outcome: None, bytes: known }, size)))
-        }
-        Now::Null => Some(Value { ty: value.ty.clone(), state: State::Exact, ..Value::default() }),
-        Now::Unreadable => Some(unreadable_now(Value { ty: value.ty.clone(), ..Value::default() })),
-        Now::Bytes { .. } | Now::Unknown => None,
-    };
-    Value { now: now.map(Box::new), ..value }
+/// Memory that the plan of a call leads into.
+#[derive(Debug)]
+pub struct Reached<'a, H> {
+    /// The memory.
+    pub held: &'a H,
+    /// The bounds of the plan.
+    pub limits: Limits,
+    /// How many pointers more it follows, one after the other.
+    pub levels: u32,
 }
 
-/// What a step would read now, if that is known to be something else.
-fn changed<'a>(decoder: &Decoder<'a>, step: usize, then: &Output<'_>) -> Now<'a> {
-    decoder.now.get(step).copied().filter(|now| now.differs_from(then)).unwrap_or_default()
+impl<'a, H: Held> Reached<'a, H> {
+    /// What the arguments of a call lead to.
+    pub fn new(held: &'a H, limits: Limits) -> Self {
+        Self { held, limits, levels: limits.depth }
+    }
+
+    /// A NUL-terminated text.
+    fn c_string(&self, value: Value, address: Address) -> Value {
+        let limit = self.limits.string_bytes as usize;
+        let known = self.held.known_part(Avma(address.0), limit + 1);
+        match known.iter().position(|&byte| byte == 0) {
+            Some(end) => Value { length: Some(end as u64), ..shown(value, &known[..end]) },
+            None if known.len() > limit => self.broken(value, &known[..limit], None, address, ""),
+            None => {
+                let end = self.held.end_at(Avma(address.0.wrapping_add(known.len() as u64)));
+                self.broken(value, known, end, address, " without a NUL")
+            }
+        }
+    }
+
+    /// Bytes of a known length that are shown as text.
+    pub fn text(&self, value: Value, address: Address, length: u64) -> Value {
+        let value = Value { address: Some(address), length: Some(length), ..value };
+        let wanted = usize::try_from(length).unwrap_or(usize::MAX);
+        let known = self.held.known_part(Avma(address.0), wanted.min(self.limits.string_bytes as usize));
+        match () {
+            () if known.len() == wanted => shown(value, known),
+            () if address.0 == 0 => value,
+            () if known.len() == self.limits.string_bytes as usize => self.broken(value, known, None, address, ""),
+            () => {
+                let end = self.held.end_at(Avma(address.0.wrapping_add(known.len() as u64)));
+                self.broken(value, known, end, address, "")
+            }
+        }
+    }
+
+    /// A text of which only `known` is there.
+    fn broken(&self, value: Value, known: &[u8], end: Option<End>, address: Address, note: &str) -> Value {
+        if end.is_none() && known.is_empty() {
+            return Value { state: State::Unavailable, reason: Some(self.held.missed(self.limits)), ..value };
+        }
+        let (state, reason) = End::of(end, Avma(address.0), known.len(), self.held);
+        let note = if end == Some(End::Unreadable) && !known.is_empty() { note } else { "" };
+        let value = if known.is_empty() { value } else { shown(value, known) };
+        Value { state, reason: Some(reason + note), ..value }
+    }
+
+    /// Pointers to texts, up to the NULL that ends them.
+    fn texts(&self, decoder: &Decoder<'_>, value: Value, of: TypeId, address: Address) -> Value {
+        let blank = Value { ty: decoder.types.get(of).name.clone(), state: State::Exact, ..Value::default() };
+        let mut texts = Vec::new();
+        let mut target = Value { ty: format!("{}[]", blank.ty), state: State::Exact, ..Value::default() };
+        for entry in 0..MAX_ENTRIES {
+            let at = Avma(address.0.wrapping_add(entry * 8));
+            let known = self.held.known_part(at, 8);
+            let Some(text) = address_of(known).filter(|_| known.len() == 8) else {
+                let (state, reason) = match End::of(self.held.end_at(at), at, 0, self.held) {
+                    (State::Truncated, _) => {
+                        (State::Truncated, format!("only its first {entry} elements were recorded"))
+                    }
+                    other => other,
+                };
+                (target.state, target.reason) = (state, Some(reason));
+                break;
+            };
+            if text.0 == 0 {
+                break;
+            }
+            texts.push(self.c_string(Value { address: Some(text), ..blank.clone() }, text));
+        }
+        target.value = texts.iter().map(|text| text.value.clone()).collect::<Vec<_>>().into();
+        target.members = texts;
+        Value { target: Some(Box::new(target)), ..value }
+    }
+
+    /// What a pointer points to, or why it was not followed.
+    fn target(&self, decoder: &Decoder<'_>, to: TypeId, size: usize, address: Address) -> Value {
+        let blank = Value { ty: decoder.types.get(to).name.clone(), ..Value::default() };
+        let not_followed = |reason| Value { state: State::Unavailable, reason: Some(reason), ..blank.clone() };
+        if self.levels == 0 {
+            return not_followed(format!("it is deeper than --depth {}", self.limits.depth));
+        }
+        let at = Avma(address.0);
+        if self.held.known_part(at, 1).is_empty() {
+            return match self.held.end_at(at) {
+                None => not_followed(self.held.missed(self.limits)),
+                end => {
+                    let (state, reason) = End::of(end, at, 0, self.held);
+                    Value { state, reason: Some(reason), ..blank }
+                }
+            };
+        }
+        let bytes = self.bytes(at, size);
+        let behind = Self { levels: self.levels - 1, ..*self };
+        let inner = Decoder::in_memory(decoder.types, &bytes, &behind, decoder.parts_left());
+        let target = inner.value(None, to, 0, 1);
+        decoder.parts.set(inner.parts.get());
+        target
+    }
+
+    /// The memory from `at` on.
+    pub fn bytes(&self, at: Avma, size: usize) -> Bytes {
+        let mut bytes = Bytes::default();
+        let size = bytes.room(size);
+        let known = self.held.known_part(at, size);
+        let end = self.held.end_at(Avma(at.0.wrapping_add(known.len() as u64)));
+        let (state, reason) = match End::of(end, at, known.len(), self.held) {
+            // What lies behind the end of the memory was not cut.
+            (State::Truncated, reason) if end.is_some() => (State::Unreadable, format!("its {reason}")),
+            other => other,
+        };
+        bytes.push(known, size, state, &reason);
+        bytes
+    }
 }
 
-fn unreadable_now(value: Value) -> Value {
-    let reason = "at the moment of death its memory was unmapped, protected or not resident";
-    Value { state: State::Unreadable, reason: Some(reason.into()), ..value }
-}
+impl<H: Held> Pointees for Reached<'_, H> {
+    fn pointer(&self, decoder: &Decoder<'_>, value: Value, ty: &Type, address: Address) -> Value {
+        if address.0 == 0 {
+            return value;
+        }
+        if is_c_string(ty, decoder.types) {
+            return self.c_string(value, address);
+        }
+        let value = bare(value, address);
+        let TypeKind::Pointer { to, .. } = ty.kind else { return value };
+        if is_list_of_texts(value.name.as_deref().unwrap_or_default(), ty, decoder.types) {
+            return self.texts(decoder, value, to, address);
+        }
+        match followable(to, decoder.types).and_then(|size| usize::try_from(size).ok()) {
+            Some(size) => Value { target: Some(Box::new(self.target(decoder, to, size, address))), ..value },
+            None => value,
+        }
+    }
 
-/// A text as it is at the moment of death, if that is known to be something else.
-fn text_now(decoder: &Decoder<'_>, value: &Value, step: usize, then: &Output<'_>) -> Option<Box<Value>> {
-    let now = Value { ty: value.ty.clone(), address: value.address, state: State::Exact, ..Value::default() };
-    let now = match changed(decoder, step, then) {
-        Now::Unknown => return None,
-        Now::Null => Value { address: Some(Address(0)), ..now },
-        Now::Unreadable => unreadable_now(now),
-        Now::Bytes { known, is_whole: true } => Value { length: Some(known.len() as u64), ..shown(now, known) },
-        Now::Bytes { known, is_whole: false } => {
-            let reason = format!("only its first {} bytes were captured at the moment of death", known.len());
-            Value { state: State::Truncated, reason: Some(reason), ..shown(now, known) }
-        }
-    };
-    Some(Box::new(now))
-}
+    fn str(&self, decoder: &Decoder<'_>, value: &Value, ty: &Type, aggregate: &Aggregate, at: usize) -> Option<Value> {
+        let (pointer, length) = str_parts(ty, aggregate, decoder.types)?;
+        let word = |offset: u64| {
+            let at = usize::try_from(offset).ok()?.checked_add(at)?;
+            address_of(decoder.bytes.get(at, size_of::<u64>()).ok()?)
+        };
+        Some(self.text(value.clone(), word(pointer)?, word(length)?.0))
+    }
 
-/// What a pointer to a text points to; `value` has the pointer's address already.
-fn text(decoder: &Decoder<'_>, value: Value, follow: &Follow, address: Address) -> Value {
-    let output = decoder.outputs.get(follow.step).copied().unwrap_or_default();
-    let recorded = output.bytes.len();
-    let expected = match follow.what {
-        Followed::Str { length_at } => length_of(decoder, length_at),
-        Followed::CString | Followed::Value(_) => None,
-    };
-    let value = Value { length: expected, now: text_now(decoder, &value, follow.step, &output), ..value };
-    let has_terminator = follow.what == Followed::CString;
-    match output.outcome.map(|outcome| outcome.status) {
-        Some(READ) => Value { length: Some(recorded as u64), ..shown(value, output.bytes) },
-        Some(NULL) => value,
-        Some(TRUNCATED) => {
-            let reason = format!("only its first {recorded} bytes were recorded");
-            Value { state: State::Truncated, reason: Some(reason), ..shown(value, output.bytes) }
-        }
-        Some(PARTIAL) => {
-            let terminator = if has_terminator { " without a NUL" } else { "" };
-            let reason = format!("memory ends after {recorded} bytes{terminator}");
-            Value { state: State::Truncated, reason: Some(reason), ..shown(value, output.bytes) }
-        }
-        Some(FAULT) => {
-            let reason = format!("no readable memory is mapped at {address}");
-            Value { state: State::Unreadable, reason: Some(reason), ..value }
-        }
-        Some(status) => {
-            let reason = format!("the recorder left it with the unknown status {status}");
-            Value { state: State::Unavailable, reason: Some(reason), ..value }
-        }
-        None => Value { state: State::Unavailable, reason: Some("its record is damaged".into()), ..value },
+    fn text_bytes(&self) -> usize {
+        self.limits.string_bytes as usize
+    }
+
+    fn max_elements(&self) -> u64 {
+        MAX_ELEMENTS
     }
 }
 
 fn shown(value: Value, bytes: &[u8]) -> Value {
     let text = Text::new(bytes);
     Value { value: text.text.into(), bytes: text.bytes, ..value }
-}
-
-fn length_of(decoder: &Decoder<'_>, at: u32) -> Option<u64> {
-    address_of(decoder.bytes.get(at as usize, size_of::<u64>()).ok()?).map(|length| length.0)
 }

@@ -14,7 +14,8 @@ use super::*;
 use crate::address::FileOffset;
 use crate::dwarf::types::{Type, TypeId, TypeKind, TypeTable};
 use crate::plan::{
-    ArgumentPlan, EntrySite, Exits, Follow, Followed, FunctionPlan, PieceSource, Plan, ReturnPlace, ReturnPlan, Source,
+    ArgumentPlan, EntrySite, Exits, Follow, Followed, FunctionPlan, Limits, PieceSource, Plan, ReturnPlace, ReturnPlan,
+    Source,
 };
 use crate::report::{Address, Report, ReturnState, State};
 
@@ -80,6 +81,7 @@ pub fn function(name: &str) -> FunctionPlan {
         arguments: Vec::new(),
         returns: None,
         has_debug_info: true,
+        limits: Limits::default(),
     }
 }
 
@@ -96,7 +98,7 @@ fn plan_of_test() -> Plan {
         name: Some("str".into()),
         ty: string,
         pieces: vec![PieceSource { size: 8, source: Source::Step { step: 0, skip: 0 } }],
-        follows: vec![Follow { at: 0, step: 1, what: Followed::CString }],
+        follows: vec![Follow { at: 0, step: 1, what: Followed::CString, behind: Vec::new() }],
         guessed: false,
     };
     let returns = Some(ReturnPlan { ty: int, place: ReturnPlace::Integer { size: 4 } });

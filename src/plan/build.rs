@@ -3,6 +3,7 @@
 use rayon::prelude::*;
 
 use super::capture::{self, Context, Limits, register_type};
+use super::pairs::Length;
 use super::returns::{Returns, StackUse};
 use super::select::{SelectError, Selected, Selection, select};
 use super::{Plan, Skipped};
@@ -13,12 +14,14 @@ use crate::binary::Binary;
 use crate::dwarf::function::Function;
 
 /// What to capture of the functions.
-#[derive(Clone, Copy, Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub struct Options {
     /// How much.
     pub limits: Limits,
     /// Whether their returns are asked for.
     pub returns: Returns,
+    /// Which arguments are the lengths of others, where their names do not say so.
+    pub lengths: Vec<Length>,
 }
 
 /// A plan, and the files that it is for.
@@ -45,6 +48,7 @@ pub fn prepare(program: Binary, selection: &Selection, options: &Options) -> Res
         types: &types,
         register_type,
         limits: options.limits,
+        lengths: &options.lengths,
         returns: options.returns,
         stack_use: &stack_use,
     };

@@ -2,15 +2,14 @@
 //!
 //! Comes in: a function as debug info describes it, and its code. Goes out: a [`FunctionPlan`].
 
-use lastwords_abi::MAX_COPY_BYTES;
-
 use super::locate::{Locator, Part, Span, Spot};
+use super::pairs::{self, Length};
+use super::pointers::pointers_in;
+use super::reach::{Candidate, Reach, count_at};
 use super::returns::{Returns, StackUse, return_policy};
-use super::shape::{Shape, Text};
-use super::steps::StepList;
-use super::{
-    ArgumentPlan, Follow, Followed, FunctionPlan, PieceSource, ReturnPlan, Skipped, Source, contradiction, site,
-};
+use super::shape::{Shape, is_c_string};
+use super::steps::{Count, StepList};
+use super::{ArgumentPlan, Followed, FunctionPlan, PieceSource, ReturnPlan, Skipped, Source, contradiction, site};
 use crate::arch::Architecture;
 use crate::arch::code::Code;
 use crate::dwarf::function::{Function, Location, Parameter, Piece};
@@ -19,15 +18,19 @@ use crate::dwarf::types::{Type, TypeId, TypeKind, TypeTable};
 /// How much is captured at the most.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Limits {
-    /// Bytes of a string; at most [`MAX_COPY_BYTES`].
+    /// Bytes of a string; at most [`lastwords_abi::MAX_COPY_BYTES`].
     pub string_bytes: u32,
     /// Bytes of one argument, what it points to not counted.
     pub value_bytes: u32,
+    /// Pointers to something else than text that are followed, one after the other.
+    pub depth: u32,
+    /// Bytes of a call for all that is behind pointers, but for arguments that are texts.
+    pub reach_bytes: u32,
 }
 
 impl Default for Limits {
     fn default() -> Self {
-        Self { string_bytes: 256, value_bytes: 256 }
+        Self { string_bytes: 256, value_bytes: 256, depth: 3, reach_bytes: 1024 }
     }
 }
 
@@ -42,6 +45,8 @@ pub struct Context<'a> {
     pub register_type: TypeId,
     /// The bounds.
     pub limits: Limits,
+    /// Which arguments the user says are the lengths of others.
+    pub lengths: &'a [Length],
     /// Whether returns are asked for.
     pub returns: Returns,
     /// What the program does with its stacks.
@@ -90,6 +95,7 @@ pub fn compile(
         arguments,
         returns,
         has_debug_info: !function.from_symbol_table,
+        limits: context.limits,
     })
 }
 
@@ -129,10 +135,55 @@ impl Compiler<'_> {
             arguments.push(self.argument(parameter, shape, spans));
         }
         // What follows pointers has no fixed size, so it stands behind all that has.
-        for (argument, shape) in arguments.iter_mut().zip(&shapes) {
-            argument.follows = shape.texts.iter().filter_map(|text| self.follow(&argument.pieces, *text)).collect();
+        let pairs = pairs::find(function, self.context.lengths, self.context.types);
+        let candidates =
+            (0..arguments.len()).flat_map(|argument| self.candidates(argument, &arguments, &pairs)).collect();
+        let reach = Reach::new(self.context.types, self.context.limits, &mut self.steps);
+        let follows = reach.follow(candidates, arguments.len());
+        for (argument, follows) in arguments.iter_mut().zip(follows) {
+            argument.follows = follows;
         }
         arguments
+    }
+
+    /// The pointers in an argument that have a place in a record.
+    fn candidates(&self, index: usize, arguments: &[ArgumentPlan], pairs: &[Option<Followed>]) -> Vec<Candidate> {
+        let argument = &arguments[index];
+        if let Some(Some(paired @ Followed::Paired { length, element })) = pairs.get(index).copied()
+            && let Some(candidate) = self.paired(index, arguments, paired, length, element)
+        {
+            return vec![candidate];
+        }
+        let ty = self.context.types.resolve(argument.ty);
+        let is_text = is_c_string(ty, self.context.types) || matches!(ty.name.as_str(), "&str" | "&mut str");
+        let size = argument.pieces.iter().fold(0u32, |size, piece| size.saturating_add(piece.size));
+        let place = |at| self.data_offset(&argument.pieces, at, 8);
+        let candidate = |pointer: &super::pointers::Pointer| {
+            let base = place(pointer.at).filter(|base| base.is_multiple_of(8))?;
+            let candidate =
+                Candidate::of_argument(index, pointer.at, base, pointer.lead, count_at(pointer.lead, place)?);
+            Some(if is_text { candidate.whole() } else { candidate })
+        };
+        let pointers = pointers_in(argument.name.as_deref(), argument.ty, size, self.context.types);
+        pointers.iter().filter_map(candidate).collect()
+    }
+
+    /// A pointer whose length is another argument.
+    fn paired(
+        &self,
+        index: usize,
+        arguments: &[ArgumentPlan],
+        what: Followed,
+        length: usize,
+        element: u16,
+    ) -> Option<Candidate> {
+        let base = self.data_offset(&arguments[index].pieces, 0, 8)?;
+        let number = arguments.get(length)?;
+        let bytes = u16::try_from(self.context.types.resolve(number.ty).size?).ok()?;
+        let at = self.data_offset(&number.pieces, 0, bytes.into())?;
+        let count = Count { at, size: bytes, element };
+        let is_aligned = base.is_multiple_of(8) && matches!(bytes, 1 | 2 | 4 | 8) && at.is_multiple_of(bytes.into());
+        is_aligned.then(|| Candidate::of_argument(index, 0, base, what, Some(count)).whole())
     }
 
     /// The registers of the calling convention, of which nobody says that they mean anything.
@@ -237,29 +288,14 @@ impl Compiler<'_> {
         }
     }
 
-    fn follow(&mut self, pieces: &[PieceSource], text: Text) -> Option<Follow> {
-        let limit = self.context.limits.string_bytes.min(MAX_COPY_BYTES);
-        match text {
-            Text::CString { at } => {
-                let base = self.data_offset(pieces, at)?;
-                Some(Follow { at, step: self.steps.string(base, limit)?, what: Followed::CString })
-            }
-            Text::Str { at, length_at } => {
-                let (base, count) = (self.data_offset(pieces, at)?, self.data_offset(pieces, length_at)?);
-                let step = self.steps.counted_bytes(base, count, limit)?;
-                Some(Follow { at, step, what: Followed::Str { length_at } })
-            }
-        }
-    }
-
-    /// Where in a record's data the 8 bytes at `at` of an argument are, if they are in one piece.
-    fn data_offset(&self, pieces: &[PieceSource], at: u32) -> Option<u32> {
+    /// Where in a record's data the `bytes` bytes at `at` of an argument are, if they are in one piece.
+    fn data_offset(&self, pieces: &[PieceSource], at: u32, bytes: u32) -> Option<u32> {
         let mut start = 0u32;
         for PieceSource { size, source } in pieces {
             let end = start.checked_add(*size)?;
             if (start..end).contains(&at) {
                 let Source::Step { step, skip } = source else { return None };
-                let is_whole = at.checked_add(8)? <= end;
+                let is_whole = at.checked_add(bytes)? <= end;
                 return is_whole.then(|| self.steps.data_offset(*step, skip + (at - start))).flatten();
             }
             start = end;

@@ -2,10 +2,11 @@
 
 use std::fmt::Write;
 
-use lastwords_abi::Step;
 use lastwords_abi::step::{COUNTED, FOLLOW, MEMORY, REGISTER, STRING};
+use lastwords_abi::{MAX_COPY_BYTES, Step};
 
-use super::{ArgumentPlan, Exits, FunctionPlan, PieceSource, ReturnPlace, Source};
+use super::pointers::{Pointer, pointers_in};
+use super::{ArgumentPlan, Exits, Follow, Followed, FunctionPlan, PieceSource, ReturnPlace, Source};
 use crate::arch::Architecture;
 use crate::dwarf::types::TypeTable;
 
@@ -15,7 +16,8 @@ use crate::dwarf::types::TypeTable;
 /// test at 0x1139, entered at 0x113a, CFA = sp + 8
 ///   #0 rdi
 ///   #1 string at [0], 256 bytes at most
-///   const char * str = #0[0..8]; text of [0] = #1
+///   const char * str = #0[0..8]
+///     str: text = #1
 ///   returns int, 4 bytes
 ///   exits by trampoline
 /// ```
@@ -30,6 +32,7 @@ pub fn describe(plan: &FunctionPlan, types: &TypeTable, arch: &dyn Architecture)
     }
     for argument in &plan.arguments {
         line(&mut text, &describe_argument(argument, types));
+        Behind { types, indent: 4 }.describe(&mut text, &argument.follows, &Holder::argument(argument, types));
     }
     if let Some(returns) = &plan.returns {
         let place = match &returns.place {
@@ -54,6 +57,7 @@ fn describe_step(step: &Step, arch: &dyn Architecture) -> String {
         MEMORY => format!("{size} bytes at {}{offset:+}", word_name(step.register, arch)),
         FOLLOW => format!("{size} bytes at [{base}]{offset:+}"),
         STRING => format!("string at [{base}], {size} bytes at most"),
+        COUNTED if step.element == 0 => format!("bytes at [{base}] up to [{}], {size} at most", step.count),
         COUNTED => format!("[{}] times {} bytes at [{base}], {size} bytes at most", step.count, step.element),
         other => format!("unknown step {other}"),
     }
@@ -66,11 +70,74 @@ fn word_name(word: u8, arch: &dyn Architecture) -> String {
 
 fn describe_argument(argument: &ArgumentPlan, types: &TypeTable) -> String {
     let pieces: Vec<String> = argument.pieces.iter().map(describe_piece).collect();
-    let follows: String =
-        argument.follows.iter().map(|follow| format!("; text of [{}] = #{}", follow.at, follow.step)).collect();
     let name = argument.name.as_deref().unwrap_or("?");
     let guessed = if argument.guessed { " (guessed)" } else { "" };
-    format!("{} {name} = {}{follows}{guessed}", types.get(argument.ty).name, pieces.join(" + "))
+    format!("{} {name} = {}{guessed}", types.get(argument.ty).name, pieces.join(" + "))
+}
+
+/// What pointers lie in.
+struct Holder {
+    /// How C writes it, up to the name of a member.
+    before_member: String,
+    /// The same without a member.
+    whole: String,
+    pointers: Vec<Pointer>,
+}
+
+impl Holder {
+    fn argument(argument: &ArgumentPlan, types: &TypeTable) -> Self {
+        let name = argument.name.as_deref();
+        let size = argument.pieces.iter().fold(0u32, |size, piece| size.saturating_add(piece.size));
+        let whole = name.unwrap_or("?").to_owned();
+        Self { before_member: format!("{whole}."), whole, pointers: pointers_in(name, argument.ty, size, types) }
+    }
+
+    /// What this pointer leads to.
+    fn behind(pointer: &str, what: Followed, types: &TypeTable) -> Self {
+        let pointers = match what {
+            Followed::Value(ty) => pointers_in(None, ty, MAX_COPY_BYTES, types),
+            _ => Vec::new(),
+        };
+        let whole = if what == Followed::Texts { pointer.to_owned() } else { format!("(*{pointer})") };
+        Self { before_member: format!("{pointer}->"), whole, pointers }
+    }
+
+    /// The pointer at byte `at` of it.
+    fn pointer(&self, at: u32) -> String {
+        let path = self.pointers.iter().find(|pointer| pointer.at == at).map(|pointer| pointer.path.as_str());
+        match path {
+            Some(path) => match path.strip_prefix('.') {
+                Some(member) => format!("{}{member}", self.before_member),
+                None => format!("{}{path}", self.whole),
+            },
+            None => format!("{}[{}]", self.whole, at / 8),
+        }
+    }
+}
+
+/// What is behind pointers, a line for each, indented below what it was found in.
+struct Behind<'a> {
+    types: &'a TypeTable,
+    indent: usize,
+}
+
+impl Behind<'_> {
+    fn describe(&self, text: &mut String, follows: &[Follow], holder: &Holder) {
+        for Follow { at, step, what, behind } in follows {
+            let pointer = holder.pointer(*at);
+            let what_it_is = match what {
+                Followed::CString | Followed::Str { .. } => format!("{pointer}: text"),
+                Followed::Texts => format!("{pointer}: texts up to a NULL"),
+                Followed::Counted { .. } | Followed::Until { .. } => format!("{pointer}: elements"),
+                Followed::Paired { length, .. } => format!("{pointer}: as many as argument {} says", length + 1),
+                Followed::Value(ty) => format!("*{pointer}: {}", self.types.get(*ty).name),
+            };
+            // Writing to a string does not fail.
+            let _ = writeln!(text, "{:1$}{what_it_is} = #{step}", "", self.indent);
+            let inner = Self { indent: self.indent + 2, ..*self };
+            inner.describe(text, behind, &Holder::behind(&pointer, *what, self.types));
+        }
+    }
 }
 
 fn describe_piece(piece: &PieceSource) -> String {

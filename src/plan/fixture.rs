@@ -112,6 +112,7 @@ impl Program {
             types: &types,
             register_type,
             limits: Limits::default(),
+            lengths: &[],
             returns: Returns::Auto,
             stack_use: &self.stack_use,
         };

@@ -11,6 +11,9 @@ pub mod describe;
 mod fixture;
 pub mod locate;
 pub mod outputs;
+pub mod pairs;
+pub mod pointers;
+mod reach;
 pub mod returns;
 pub mod select;
 pub mod shape;
@@ -30,6 +33,7 @@ use crate::dwarf::function::SourceLine;
 use crate::dwarf::types::{TypeId, TypeTable};
 
 pub use crate::arch::ReturnPlace;
+pub use capture::Limits;
 
 /// All that is probed in one run.
 #[derive(Clone, Debug, Default)]
@@ -80,6 +84,8 @@ pub struct FunctionPlan {
     pub returns: Option<ReturnPlan>,
     /// Debug info described it: if not, the arguments are the guessed integer registers.
     pub has_debug_info: bool,
+    /// The bounds of what was planned.
+    pub limits: Limits,
 }
 
 /// The instruction at which a function's arguments are read.
@@ -164,6 +170,8 @@ pub struct Follow {
     pub step: usize,
     /// What it is.
     pub what: Followed,
+    /// What is behind the pointers in that: their `at` counts from its start.
+    pub behind: Vec<Follow>,
 }
 
 /// What a pointer was followed to.
@@ -171,13 +179,34 @@ pub struct Follow {
 pub enum Followed {
     /// A NUL-terminated string.
     CString,
-    /// UTF-8 of a length that the argument holds at this offset (Rust's `&str`).
+    /// Bytes of a length that the value holds at this offset (Rust's `&str` and `String`, C++'s `std::string`).
     Str {
-        /// Where in the argument's bytes the length lies, 8 bytes.
+        /// Where in the value's bytes the length lies, 8 bytes.
         length_at: u32,
+    },
+    /// As many elements as a number in the same value says.
+    Counted {
+        /// Where in the value that number lies, 8 bytes.
+        length_at: u32,
+        /// Bytes of an element.
+        element: u16,
+    },
+    /// What lies between the pointer and an end that the same value holds (C++'s `std::vector`).
+    Until {
+        /// Where in the value the end lies.
+        end_at: u32,
+    },
+    /// As many elements as another argument says: a pointer and its length.
+    Paired {
+        /// Index of that argument in [`FunctionPlan::arguments`].
+        length: usize,
+        /// Bytes of an element.
+        element: u16,
     },
     /// A value of this type.
     Value(TypeId),
+    /// Pointers to texts, the last of which is NULL (`argv`).
+    Texts,
 }
 
 /// How a result comes back.

@@ -1,4 +1,4 @@
-//! What of a type matters to a capture plan: which bytes have a meaning, and behind which pointers there is text.
+//! What of a type matters to a capture plan: which bytes have a meaning, and which types are text.
 
 use crate::dwarf::types::{Aggregate, Type, TypeId, TypeKind, TypeTable};
 
@@ -6,23 +6,6 @@ use crate::dwarf::types::{Aggregate, Type, TypeId, TypeKind, TypeTable};
 const MAX_DEPTH: u32 = 16;
 /// Types that are looked at for one parameter.
 const MAX_TYPES: u32 = 4096;
-
-/// Text behind pointers in a value.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Text {
-    /// A NUL-terminated string.
-    CString {
-        /// Where in the value the pointer lies.
-        at: u32,
-    },
-    /// Rust's `&str`.
-    Str {
-        /// Where in the value the pointer lies.
-        at: u32,
-        /// Where in the value the length lies, 8 bytes.
-        length_at: u32,
-    },
-}
 
 /// What a byte of a value is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -40,23 +23,17 @@ pub enum Meaning {
 pub struct Shape {
     /// What each byte is.
     pub bytes: Vec<Meaning>,
-    /// Text behind pointers in it.
-    pub texts: Vec<Text>,
 }
 
 impl Shape {
     /// The shape of the first `size` bytes of a type.
     #[must_use]
     pub fn of(ty: TypeId, size: u32, types: &TypeTable) -> Self {
-        let shape = Self { bytes: vec![Meaning::Padding; size as usize], ..Self::default() };
+        let shape = Self { bytes: vec![Meaning::Padding; size as usize] };
         let mut outline = Outline { types, shape, fuel: MAX_TYPES };
         if outline.visit(ty, 0, MAX_DEPTH).is_none() {
             // Too much of it to say what is padding.
             outline.shape.bytes.fill(Meaning::Value);
-        }
-        let resolved = types.resolve(ty);
-        if is_c_string(resolved, types) {
-            outline.shape.texts.push(Text::CString { at: 0 });
         }
         outline.shape
     }
@@ -109,9 +86,6 @@ impl Outline<'_> {
         match &ty.kind {
             // C++'s empty classes have a size, and nobody copies what is in it.
             TypeKind::Aggregate(aggregate) if !aggregate.has_variants && !aggregate.is_declaration => {
-                if let Some((at, length_at)) = str_parts(ty, aggregate, self.types) {
-                    self.add_str(offset.checked_add(at)?, offset.checked_add(length_at)?);
-                }
                 for member in &aggregate.members {
                     self.visit(member.ty, offset.checked_add(member.offset)?, depth)?;
                 }
@@ -130,14 +104,6 @@ impl Outline<'_> {
         for byte in &mut self.shape.bytes[clamp(offset)..clamp(offset.saturating_add(size))] {
             // Of the members of a union, the one that says less.
             *byte = if *byte == Meaning::Padding { meaning } else { Meaning::Value };
-        }
-    }
-
-    fn add_str(&mut self, at: u64, length_at: u64) {
-        let size = self.shape.bytes.len() as u64;
-        let fits = |at: u64| at.checked_add(8).is_some_and(|end| end <= size).then(|| u32::try_from(at).ok()).flatten();
-        if let (Some(at), Some(length_at)) = (fits(at), fits(length_at)) {
-            self.shape.texts.push(Text::Str { at, length_at });
         }
     }
 }

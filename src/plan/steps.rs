@@ -1,6 +1,6 @@
 //! The steps of one function while they are being collected: each thing is captured once, and the bounds are kept.
 
-use lastwords_abi::step::{COUNTED, MEMORY, OUTCOME_BYTES, REGISTER, STRING};
+use lastwords_abi::step::{COUNTED, FOLLOW, MEMORY, OUTCOME_BYTES, REGISTER, STRING};
 use lastwords_abi::{MAX_DATA_BYTES, MAX_STEPS, Step};
 
 /// The steps so far.
@@ -8,6 +8,17 @@ use lastwords_abi::{MAX_DATA_BYTES, MAX_STEPS, Step};
 pub struct StepList {
     steps: Vec<Step>,
     data_bytes: u32,
+}
+
+/// How much a counted step copies.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Count {
+    /// Where in a record's data the number lies.
+    pub at: u32,
+    /// Its bytes: 1, 2, 4 or 8.
+    pub size: u16,
+    /// Bytes of what it counts; 0 if it is the address where the copy ends.
+    pub element: u16,
 }
 
 /// Whether the output of a step may be shorter than [`Step::output_bytes`]: what follows it has no fixed place.
@@ -34,11 +45,31 @@ impl StepList {
         self.push(Step { op: STRING, base, size, ..Step::default() })
     }
 
-    /// Captures as many bytes behind the pointer at `base` as the 8-byte number at `count` says.
-    pub fn counted_bytes(&mut self, base: u32, count: u32, limit: u32) -> Option<usize> {
-        let (base, count) = (u16::try_from(base).ok()?, u16::try_from(count).ok()?);
-        let size = u16::try_from(limit).ok()?;
-        self.push(Step { op: COUNTED, base, count, size, element: 1, count_size: 8, ..Step::default() })
+    /// Captures `size` bytes behind the pointer at `base` in the data.
+    pub fn follow(&mut self, base: u32, size: u32) -> Option<usize> {
+        let (base, size) = (u16::try_from(base).ok()?, u16::try_from(size).ok()?);
+        self.push(Step { op: FOLLOW, base, size, ..Step::default() })
+    }
+
+    /// Captures what is behind the pointer at `base`: as much as is counted.
+    pub fn counted(&mut self, base: u32, count: Count, limit: u32) -> Option<usize> {
+        let (base, at) = (u16::try_from(base).ok()?, u16::try_from(count.at).ok()?);
+        // Whole elements only.
+        let size = u16::try_from(limit - limit.checked_rem(count.element.into()).unwrap_or(0)).ok()?;
+        let (element, count_size) = (count.element, count.size);
+        self.push(Step { op: COUNTED, base, count: at, size, element, count_size, ..Step::default() })
+    }
+
+    /// Bytes that a step copies, or may copy at the most.
+    #[must_use]
+    pub fn size(&self, step: usize) -> Option<u32> {
+        self.steps.get(step).map(|step| step.size.into())
+    }
+
+    /// How many there are.
+    #[must_use]
+    pub fn count(&self) -> usize {
+        self.steps.len()
     }
 
     /// Where in a record's data byte `skip` of a step's captured bytes is. `None` where that depends on the record.

@@ -4,15 +4,17 @@ use lastwords_abi::Step;
 use lastwords_abi::step::{COUNTED, FAULT, FOLLOW, MEMORY, NULL, PARTIAL, READ, REGISTER, STRING, TRUNCATED};
 use serde_json::json;
 
-use super::super::tests::{Random, char_type, int, output, pointer, string_output};
+use super::super::tests::{Random, char_type, function, int, output, pointer, string_output};
 use super::*;
 use crate::dwarf::types::Member;
-use crate::plan::{Followed, PieceSource, Source};
+use crate::plan::{ArgumentPlan, Follow, Followed, Limits, PieceSource, Source};
 use crate::report::Address;
 
-/// An argument whose pointers nobody follows again.
-fn argument(plan: &ArgumentPlan, types: &TypeTable, outputs: &[Output<'_>]) -> Value {
-    super::argument(plan, types, outputs, &[])
+/// The only argument of a function with these steps.
+fn argument(plan: &ArgumentPlan, types: &TypeTable, steps: &[Step], data: &[u8]) -> Value {
+    let limits = Limits { string_bytes: 256, ..Limits::default() };
+    let plan = FunctionPlan { arguments: vec![plan.clone()], steps: steps.to_vec(), limits, ..function("f") };
+    arguments(&plan, types, data).remove(0)
 }
 
 fn of_step(step: usize, size: u32) -> Vec<PieceSource> {
@@ -29,9 +31,10 @@ fn c_string(address: u64, text: Vec<u8>) -> Value {
     let char_type = char_type(&mut types);
     let ty = pointer(&mut types, "const char *", char_type);
     let steps = [Step { op: REGISTER, size: 8, ..Step::default() }, Step { op: STRING, size: 8, ..Step::default() }];
-    let plan = parameter(ty, of_step(0, 8), vec![Follow { at: 0, step: 1, what: Followed::CString }]);
+    let plan =
+        parameter(ty, of_step(0, 8), vec![Follow { at: 0, step: 1, what: Followed::CString, behind: Vec::new() }]);
     let data = [&address.to_ne_bytes()[..], &text].concat();
-    argument(&plan, &types, &split(&steps, &data))
+    argument(&plan, &types, &steps, &data)
 }
 
 /// Guards against mixing up what looks alike: NULL, a bad pointer, a text that was cut, an absent page, an empty text.
@@ -83,10 +86,14 @@ fn a_str_is_shown_as_its_text() {
         Step { op: COUNTED, size: 8, base: 0, count: 8, element: 1, count_size: 8, ..Step::default() },
     ];
     let pieces = [of_step(0, 8), of_step(1, 8)].concat();
-    let plan = parameter(ty, pieces, vec![Follow { at: 0, step: 2, what: Followed::Str { length_at: 8 } }]);
+    let plan = parameter(
+        ty,
+        pieces,
+        vec![Follow { at: 0, step: 2, what: Followed::Str { length_at: 8 }, behind: Vec::new() }],
+    );
     let of = |length: u64, text: Vec<u8>| {
         let data = [&0x1000u64.to_ne_bytes()[..], &length.to_ne_bytes(), &text].concat();
-        argument(&plan, &types, &split(&steps, &data))
+        argument(&plan, &types, &steps, &data)
     };
 
     let whole = of(6, string_output(READ, "Grüß".as_bytes()));
@@ -106,10 +113,10 @@ fn pointers_are_addresses_and_what_they_point_to_is_beside_them() {
     let to_int = pointer(&mut types, "int *", int);
     let ty = types.push(Type { name: "handle".into(), size: None, kind: TypeKind::Typedef(to_int) });
     let steps = [Step { op: REGISTER, size: 8, ..Step::default() }, Step { op: FOLLOW, size: 4, ..Step::default() }];
-    let follows = vec![Follow { at: 0, step: 1, what: Followed::Value(int) }];
+    let follows = vec![Follow { at: 0, step: 1, what: Followed::Value(int), behind: Vec::new() }];
     let of = |address: u64, target: Vec<u8>| {
         let data = [&address.to_ne_bytes()[..], &target].concat();
-        argument(&parameter(ty, of_step(0, 8), follows.clone()), &types, &split(&steps, &data))
+        argument(&parameter(ty, of_step(0, 8), follows.clone()), &types, &steps, &data)
     };
 
     let good = of(0x1000, output(READ, 4, &[7, 0, 0, 0, 0, 0, 0, 0]));
@@ -153,7 +160,7 @@ fn members_are_in_order_and_have_their_own_states() {
         PieceSource { size: 16, source: constant(&[1, 2, 3, 4]) },
     ];
 
-    let value = argument(&parameter(ty, pieces, Vec::new()), &types, &[]);
+    let value = argument(&parameter(ty, pieces, Vec::new()), &types, &[], &[]);
 
     assert_eq!(value.value.to_string(), r#"{"z":1,"a":null,"name":"ab","grid":[[1,2],[3,4]]}"#);
     assert_eq!(value.state, State::OptimizedOut);
@@ -169,7 +176,7 @@ fn unreadable_places_and_guesses_say_so() {
     let int = int(&mut types);
     let of = |source: Source, guessed: bool| {
         let plan = ArgumentPlan { guessed, ..parameter(int, vec![PieceSource { size: 8, source }], Vec::new()) };
-        let value = argument(&plan, &types, &[]);
+        let value = argument(&plan, &types, &[], &[]);
         (value.value, value.state, value.reason.unwrap())
     };
     let known = Source::Constant(u64::MAX.to_le_bytes().into());
@@ -209,7 +216,7 @@ fn damaged_types_end() {
 
     for ty in [own, nothing, rows, circle] {
         let source = Source::Constant(vec![1; 8]);
-        let value = argument(&parameter(ty, vec![PieceSource { size: 8, source }], Vec::new()), &types, &[]);
+        let value = argument(&parameter(ty, vec![PieceSource { size: 8, source }], Vec::new()), &types, &[], &[]);
         assert!(serde_json::to_string(&value).unwrap().len() < 100 << 20);
     }
 }
@@ -244,12 +251,13 @@ fn no_bytes_make_it_panic() {
         let steps: [Step; 3] =
             std::array::from_fn(|_| Step { op: op[word() as usize % 7], size: word() as u16, ..Step::default() });
         let what = [Followed::CString, Followed::Str { length_at: word() }, Followed::Value(all[0])];
-        let follows = what.map(|what| Follow { at: word() % 9, step: word() as usize % 5, what }).into();
+        let follows =
+            what.map(|what| Follow { at: word() % 9, step: word() as usize % 5, what, behind: Vec::new() }).into();
         let pieces =
             [0, 1].map(|step| PieceSource { size: word() % 20, source: Source::Step { step, skip: word() % 9 } });
         let plan = parameter(all[word() as usize % all.len()], pieces.into(), follows);
         let data: Vec<u8> = (0..random.below(100)).map(|_| random.next() as u8 >> random.below(8)).collect();
-        let value = argument(&plan, &types, &split(&steps, &data));
+        let value = argument(&plan, &types, &steps, &data);
         assert!(value.state == State::Exact || value.reason.is_some());
     }
 }

@@ -1,0 +1,216 @@
+//! What is behind the pointers of a function's arguments: which of it is captured, within the bounds of a call.
+//!
+//! Texts that are arguments themselves have `--string` bytes each. All else shares `--bytes`: each argument with pointers gets the same part of
+//! it and spends it breadth first, what is nearer before what is behind it; then the arguments spend together what is left over, in the same
+//! order. Texts are given a little at first, and in the end all that nobody needed, in equal parts. So what is captured depends on types and
+//! options only.
+
+use std::collections::VecDeque;
+
+use lastwords_abi::step::OUTCOME_BYTES;
+use lastwords_abi::{MAX_COPY_BYTES, MAX_STEPS, align8};
+
+use super::pointers::{followable, pointers_in};
+use super::steps::{Count, StepList};
+use super::{Follow, Followed, Limits};
+use crate::dwarf::types::TypeTable;
+
+/// Bytes that a text is given at first.
+const FIRST_TEXT_BYTES: u32 = 32;
+/// Bytes of a value that are worth a step, if it does not fit as a whole.
+const LEAST_PART_BYTES: u32 = 32;
+/// Pointers of a list of texts, the NULL that ends it included.
+const LIST_ENTRIES: u32 = 8;
+/// Bytes of a pointer.
+const POINTER_BYTES: u32 = 8;
+
+/// A pointer that could be followed.
+#[derive(Clone, Copy, Debug)]
+pub struct Candidate {
+    /// Index of its argument.
+    argument: usize,
+    /// Where in the argument, or in what it was found behind, it lies.
+    at: u32,
+    /// Where in a record's data it lies.
+    base: u32,
+    /// What it leads to.
+    what: Followed,
+    /// Where in a record's data its length or end lies.
+    count: Option<Count>,
+    /// How many pointers are followed to get there, this one included.
+    level: u32,
+    /// It is all of its argument.
+    is_argument: bool,
+    /// What it was found behind.
+    parent: Option<usize>,
+}
+
+impl Candidate {
+    /// A pointer in an argument itself.
+    pub fn of_argument(argument: usize, at: u32, base: u32, what: Followed, count: Option<Count>) -> Self {
+        Self { argument, at, base, what, count, level: 1, is_argument: false, parent: None }
+    }
+
+    /// The argument consists of it.
+    pub fn whole(self) -> Self {
+        Self { is_argument: true, ..self }
+    }
+}
+
+/// What is captured so far.
+pub struct Reach<'a> {
+    types: &'a TypeTable,
+    limits: Limits,
+    steps: &'a mut StepList,
+    /// What was followed, and to which step. A text has none until the end.
+    taken: Vec<(Candidate, Option<usize>)>,
+    /// Bytes that nobody has spent.
+    left: u32,
+}
+
+impl<'a> Reach<'a> {
+    /// Nothing yet.
+    pub fn new(types: &'a TypeTable, limits: Limits, steps: &'a mut StepList) -> Self {
+        Self { types, limits, steps, taken: Vec::new(), left: limits.reach_bytes }
+    }
+
+    /// Follows the pointers of all arguments, of which there are `arguments`. Returns for each of them what is behind it.
+    pub fn follow(mut self, candidates: Vec<Candidate>, arguments: usize) -> Vec<Vec<Follow>> {
+        let (texts, others): (Vec<_>, Vec<_>) =
+            candidates.into_iter().partition(|it| it.is_argument && is_text(it.what));
+        let mut queues: Vec<VecDeque<Candidate>> = vec![VecDeque::new(); arguments];
+        others.into_iter().for_each(|candidate| queues[candidate.argument].push_back(candidate));
+        self.taken.extend(texts.into_iter().map(|text| (text, None)));
+        let spenders = queues.iter().filter(|queue| !queue.is_empty()).count() as u32;
+        let part = self.left.checked_div(spenders).unwrap_or(0) & !7;
+        let mut waiting = Vec::new();
+        for mut queue in queues {
+            let mut purse = part.min(self.left);
+            self.left -= purse;
+            self.spend(&mut queue, &mut purse, &mut waiting, false);
+            self.left += purse;
+        }
+        waiting.sort_by_key(|candidate| candidate.level);
+        let mut purse = std::mem::take(&mut self.left);
+        self.spend(&mut waiting.into(), &mut purse, &mut Vec::new(), true);
+        self.left = purse;
+        self.read_texts();
+        (0..arguments).map(|argument| self.tree(argument, None)).collect()
+    }
+
+    /// Takes from the front of the queue what the purse can pay, and queues what is behind it. The rest has to wait.
+    fn spend(&mut self, queue: &mut VecDeque<Candidate>, purse: &mut u32, waiting: &mut Vec<Candidate>, may_cut: bool) {
+        while let Some(candidate) = queue.pop_front() {
+            match self.take(&candidate, *purse, may_cut) {
+                Some(price) => {
+                    *purse -= price;
+                    queue.extend(self.behind_last());
+                }
+                None => waiting.push(candidate),
+            }
+        }
+    }
+
+    /// What it costs to follow a pointer. `None` where that is too much.
+    fn take(&mut self, candidate: &Candidate, purse: u32, may_cut: bool) -> Option<u32> {
+        if self.steps.count() + self.pending() >= MAX_STEPS as usize {
+            return None;
+        }
+        if is_text(candidate.what) {
+            let price = text_price(FIRST_TEXT_BYTES.min(self.limits.string_bytes));
+            (price <= purse).then(|| self.taken.push((*candidate, None)))?;
+            return Some(price);
+        }
+        let size = match candidate.what {
+            Followed::Texts => LIST_ENTRIES * POINTER_BYTES,
+            Followed::Value(ty) if candidate.level <= self.limits.depth => {
+                u32::try_from(followable(ty, self.types)?).unwrap_or(u32::MAX).min(MAX_COPY_BYTES)
+            }
+            _ => return None,
+        };
+        let room = purse.checked_sub(OUTCOME_BYTES)? & !7;
+        let size = match size <= room {
+            true => size,
+            false if may_cut && room >= LEAST_PART_BYTES => room,
+            false => return None,
+        };
+        let step = self.steps.follow(candidate.base, size)?;
+        self.taken.push((*candidate, Some(step)));
+        Some(OUTCOME_BYTES + align8(size))
+    }
+
+    /// Texts that have no step yet.
+    fn pending(&self) -> usize {
+        self.taken.iter().filter(|(_, step)| step.is_none()).count()
+    }
+
+    /// The pointers in what was just taken.
+    fn behind_last(&self) -> Vec<Candidate> {
+        let Some((index, (parent, Some(step)))) = self.taken.iter().enumerate().next_back() else { return Vec::new() };
+        let child = |at: u32, what: Followed| {
+            let place = |at| self.steps.data_offset(*step, at);
+            let base = place(at).filter(|base| base.is_multiple_of(POINTER_BYTES))?;
+            let (argument, level) = (parent.argument, parent.level + 1);
+            let count = count_at(what, place)?;
+            Some(Candidate { argument, at, base, what, count, level, is_argument: false, parent: Some(index) })
+        };
+        match parent.what {
+            Followed::Value(ty) => {
+                let captured = self.steps.size(*step).unwrap_or(0);
+                let pointers = pointers_in(None, ty, captured, self.types);
+                pointers.iter().filter_map(|pointer| child(pointer.at, pointer.lead)).collect()
+            }
+            Followed::Texts => {
+                (0..LIST_ENTRIES).filter_map(|entry| child(entry * POINTER_BYTES, Followed::CString)).collect()
+            }
+            _ => Vec::new(),
+        }
+    }
+
+    /// Adds the steps of the texts, which have no fixed size and stand behind all others.
+    fn read_texts(&mut self) {
+        let sharing = self.taken.iter().filter(|(text, step)| step.is_none() && !text.is_argument).count() as u32;
+        let more = self.left.checked_div(sharing).unwrap_or(0) & !7;
+        let whole = self.limits.string_bytes.min(MAX_COPY_BYTES);
+        let shared = whole.min(FIRST_TEXT_BYTES + more);
+        for (text, step) in self.taken.iter_mut().filter(|(_, step)| step.is_none()) {
+            let limit = if text.is_argument { whole } else { shared };
+            *step = match (text.what, text.count) {
+                (Followed::CString, _) => self.steps.string(text.base, limit),
+                (_, Some(count)) => self.steps.counted(text.base, count, limit),
+                _ => None,
+            };
+        }
+    }
+
+    fn tree(&self, argument: usize, parent: Option<usize>) -> Vec<Follow> {
+        let own = self.taken.iter().enumerate().filter(|(_, (it, _))| it.argument == argument && it.parent == parent);
+        let follow = |(index, (it, step)): (usize, &(Candidate, Option<usize>))| {
+            Some(Follow { at: it.at, step: (*step)?, what: it.what, behind: self.tree(argument, Some(index)) })
+        };
+        own.filter_map(follow).collect()
+    }
+}
+
+/// Where in a record's data the length or the end of what a pointer leads to is, from where bytes of its value are. The outer `None` where
+/// there should be one, and it has no place.
+pub fn count_at(what: Followed, offset: impl Fn(u32) -> Option<u32>) -> Option<Option<Count>> {
+    let count = |at, element| {
+        offset(at).filter(|at| at.is_multiple_of(POINTER_BYTES)).map(|at| Some(Count { at, size: 8, element }))
+    };
+    match what {
+        Followed::Str { length_at } => count(length_at, 1),
+        Followed::Counted { length_at, element } => count(length_at, element),
+        Followed::Until { end_at } => count(end_at, 0),
+        Followed::CString | Followed::Paired { .. } | Followed::Value(_) | Followed::Texts => Some(None),
+    }
+}
+
+/// Of a size that is known only when it is read: it stands behind all that has a place, and nothing in it is followed.
+fn is_text(what: Followed) -> bool {
+    !matches!(what, Followed::Value(_) | Followed::Texts)
+}
+
+fn text_price(limit: u32) -> u32 {
+    OUTCOME_BYTES + align8(limit + 1)
+}
