@@ -108,7 +108,7 @@ impl Outline<'_> {
         let depth = depth.checked_sub(1)?;
         match &ty.kind {
             // C++'s empty classes have a size, and nobody copies what is in it.
-            TypeKind::Aggregate(aggregate) if !aggregate.has_variants && !aggregate.is_declaration => {
+            TypeKind::Aggregate(aggregate) if aggregate.variants.is_none() && !aggregate.is_declaration => {
                 if let Some((at, length_at)) = str_parts(ty, aggregate, self.types) {
                     self.add_str(offset.checked_add(at)?, offset.checked_add(length_at)?);
                 }
