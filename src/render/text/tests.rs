@@ -105,7 +105,7 @@ fn every_value_that_is_not_exact_is_marked() {
     p = <of an unknown state: 7>
     c = 97 'a'
     b = 2 (neither false (0) nor true (1), but 2)
-    point = {x = 1, p = <optimized out>}
+    point = int {x: 1, p: <optimized out>}
     q = 0x1000 → 7
     "#);
 }
