@@ -35,3 +35,4 @@ mod then_and_now;
 mod tiers;
 mod truth;
 mod users;
+mod values;
