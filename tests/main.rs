@@ -38,3 +38,4 @@ mod then_and_now;
 mod tiers;
 mod truth;
 mod users;
+mod values;

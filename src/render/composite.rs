@@ -53,22 +53,44 @@ fn named_brace(name: &str) -> String {
 #[must_use]
 pub fn variant_name(value: &Value) -> String {
     let variant = plain(value.variant.as_deref().unwrap_or_default());
-    let is_bare = ["core::option::Option<", "core::result::Result<", "std::"].iter().any(|of| value.ty.starts_with(of));
-    match short_name(&value.ty) {
+    let ty = told_type(&value.ty);
+    let is_bare = ["core::option::Option<", "core::result::Result<", "std::"].iter().any(|of| ty.starts_with(of));
+    match short_name(ty) {
         name if is_bare || name.is_empty() => variant,
         name => format!("{}::{variant}", plain(name)),
     }
+}
+
+/// The type whose value is told for one of these: what they hold, as if they were not there.
+fn told_type(ty: &str) -> &str {
+    let holders = [
+        "core::cell::Cell<",
+        "core::cell::UnsafeCell<",
+        "core::cell::RefCell<",
+        "core::mem::manually_drop::ManuallyDrop<",
+        "core::mem::maybe_dangling::MaybeDangling<",
+        "core::pin::Pin<",
+        "std::sync::poison::mutex::Mutex<",
+        "std::sync::poison::rwlock::RwLock<",
+        "std::optional<",
+        "std::atomic<",
+    ];
+    let mut told = ty;
+    while let Some(held) = holders.iter().find_map(|holder| told.strip_prefix(holder)) {
+        told = held;
+    }
+    told
 }
 
 /// `rec` of `const struct rec`, `Shape` of `geometry::Shape<f64>`; nothing for a type without a name.
 #[must_use]
 pub fn short_name(ty: &str) -> &str {
     let words = ["const ", "volatile ", "struct ", "class ", "union ", "enum "];
-    let mut name = ty;
+    let mut name = told_type(ty);
     while let Some(rest) = words.iter().find_map(|word| name.strip_prefix(word)) {
         name = rest;
     }
-    let base = name.split(['<', '{']).next().unwrap_or(name);
+    let base = name.split(['<', '{', '>']).next().unwrap_or(name);
     let last = base.rsplit("::").next().unwrap_or(base);
     let is_tuple = name.starts_with('(') && !name.contains(")::");
     let is_name = !is_tuple && last.starts_with(|first: char| first.is_alphabetic() || first == '_');
@@ -77,6 +99,7 @@ pub fn short_name(ty: &str) -> &str {
 
 /// The same, but that tuples have no name: neither Rust's nor C++'s.
 fn short_name_of_tuple(ty: &str) -> &str {
+    let ty = told_type(ty);
     if ty.starts_with('(') || ty.starts_with("std::") || ty.starts_with("const std::") { "" } else { short_name(ty) }
 }
 
@@ -115,6 +138,13 @@ mod tests {
             of(["program::main::{closure_env#0}", "struct {...}", "std::map<int, int>", "&[u8]"]),
             ["", "", "map", ""]
         );
+    }
+
+    /// Guards against a cell that is told by its own name, with the members of what it holds.
+    #[test]
+    fn what_holds_one_value_is_looked_through() {
+        assert_eq!(short_name("core::cell::RefCell<program::Rec<u8>>"), "Rec");
+        assert_eq!(short_name("std::optional<Point>"), "Point");
     }
 
     /// Guards against pages of bytes, and against few bytes that are hidden.

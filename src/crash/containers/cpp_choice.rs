@@ -48,8 +48,9 @@ pub fn pair(place: Place<'_>, value: &Value) -> Option<Value> {
 
 /// `std::tuple`: a base class for each element, which says the element's number in its name.
 pub fn tuple(place: Place<'_>, value: &Value) -> Option<Value> {
-    let mut heads = Vec::new();
+    let (mut heads, mut levels) = (Vec::new(), 0);
     place.find_by(&mut |name, base| {
+        levels += usize::from(name.starts_with("std::_Tuple_impl<"));
         let digits =
             name.strip_prefix("std::_Head_base<").and_then(|rest| rest.split(|it: char| !it.is_ascii_digit()).next());
         let number = digits.and_then(|digits| digits.parse().ok());
@@ -62,7 +63,7 @@ pub fn tuple(place: Place<'_>, value: &Value) -> Option<Value> {
     let is_complete = heads.iter().enumerate().all(|(index, (number, _))| index == *number);
     let parts: Vec<Place<'_>> = heads.into_iter().map(|(_, head)| head).collect();
     // An empty class has no member to be found.
-    let is_complete = is_complete && place.parameters().len() == parts.len();
+    let is_complete = is_complete && levels == parts.len();
     (is_complete && !parts.is_empty()).then(|| in_parentheses(&parts, value))
 }
 

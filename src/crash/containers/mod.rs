@@ -37,6 +37,7 @@ const KNOWN: &[(&str, Recognise)] = &[
     ("core::cell::UnsafeCell", wrapper::value),
     ("core::cell::RefCell", wrapper::value),
     ("core::mem::manually_drop::ManuallyDrop", wrapper::value),
+    ("core::mem::maybe_dangling::MaybeDangling", wrapper::only_member),
     ("core::pin::Pin", wrapper::only_member),
     ("core::num::nonzero::NonZero", wrapper::only_member),
     ("core::ptr::non_null::NonNull", wrapper::only_member),

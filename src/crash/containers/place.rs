@@ -90,14 +90,9 @@ impl<'p> Place<'p> {
         if is_pointer(self) { Some(*self) } else { self.find_by(&mut |_, place| is_pointer(place)) }
     }
 
-    /// What the type was given.
-    pub fn parameters(&self) -> &'p [TypeId] {
-        self.aggregate().map_or(&[], |aggregate| &aggregate.parameters)
-    }
-
-    /// One of them, counted from 0.
+    /// What the type was given, counted from 0.
     pub fn parameter(&self, index: usize) -> Option<TypeId> {
-        self.parameters().get(index).copied()
+        self.aggregate()?.parameters.get(index).copied()
     }
 
     /// The type that a pointer here points to.

@@ -245,3 +245,78 @@ fn cpp_is_told_as_it_is_written() {
     let clang = CPP.replace("_vptr.Base", "_vptr$Base");
     check("clang++", &["-g", "-O0", "-std=c++20", "-fstandalone-debug"], &clang, "crash");
 }
+
+const DAMAGED_CPP: &str = r#"
+#include <cstring>
+#include <list>
+#include <map>
+#include <string>
+#include <unordered_map>
+#include <vector>
+struct Words { unsigned long word[8]; };
+volatile int *volatile nowhere;
+template <typename T> unsigned long *words(T &of) { return reinterpret_cast<unsigned long *>(&of); }
+__attribute__((noinline)) int crash() {
+    std::vector<int> list{1, 2, 3}; //= list = <unavailable: its elements lie from 0x* to 0x10, with room to 0x*: it is damaged, or not set yet>
+    words(list)[1] = 0x10;
+    std::vector<char> wide(1); //= wide = <unavailable: 9223372036854775807 elements of 1 bytes fit into no memory: it is damaged, or not set yet>
+    words(wide)[0] = 0; words(wide)[1] = words(wide)[2] = ~0ul >> 1;
+    std::string text = "text"; //= text = <unavailable: 9223372036854775808 elements of 1 bytes fit into no memory: it is damaged, or not set yet>
+    words(text)[1] = 1ul << 63;
+    std::string lost = "lost"; //= lost = <unavailable: the memory at 0xdead0000 was not captured>
+    words(lost)[0] = 0xdead0000;
+    std::map<int, int> cyclic{{1, 2}, {3, 4}, {5, 6}};
+    unsigned long root = words(cyclic)[2];
+    reinterpret_cast<unsigned long *>(root)[2] = root; //= cyclic = <unavailable: the tree is damaged: it leads back to 0x*>
+    std::map<int, int> cut{{1, 2}, {3, 4}}; //= cut = {1: 2, …}
+    reinterpret_cast<unsigned long *>(words(cut)[2])[3] = 0xdead0000;
+    std::map<int, int> many{{1, 2}}; //= many = {1: 2, …}
+    words(many)[5] = 1ul << 60;
+    std::list<int> circle{1, 2}; //= circle = [1, 2, …]
+    unsigned long *first = reinterpret_cast<unsigned long *>(words(circle)[0]);
+    reinterpret_cast<unsigned long *>(first[0])[0] = reinterpret_cast<unsigned long>(first);
+    words(circle)[2] = 1ul << 40;
+    std::unordered_map<int, int> hash{{1, 2}}; //= hash = <unavailable: the node at 0xdead0000 was not captured>
+    words(hash)[2] = 0xdead0000;
+    int sum = *nowhere;
+    std::_Exit(sum);
+}
+int main() { return crash(); }
+"#;
+
+const DAMAGED_RUST: &str = r#"
+use std::collections::HashMap;
+use std::hint::black_box;
+use std::mem::ManuallyDrop;
+pub enum Shape { Dot, Line(u8), Square(u8) }
+pub struct Tree { id: u32, children: Vec<Tree> }
+unsafe fn words<T>(of: &mut T) -> *mut u64 { (of as *mut T).cast() }
+#[inline(never)]
+fn crash() -> i32 {
+    let mut list = ManuallyDrop::new(vec![1u64]); //= list = <unavailable: 9223372036854775808 elements where there is room for 1: it is damaged, or not set yet>
+    let mut text: &str = "x"; //= text = <unavailable: 9223372036854775808 elements of 1 bytes fit into no memory: it is damaged, or not set yet>
+    let mut shape = Shape::Line(1); //= shape = <bytes c901: its discriminant 201 is that of no variant>
+    let mut tree = ManuallyDrop::new(Tree { id: 1, children: vec![Tree { id: 2, children: vec![] }] }); //= tree = Tree {id: 1, children: [Tree {id: 2, children: <unavailable: it leads back to what it is in>}]}
+    let mut map = ManuallyDrop::new(HashMap::from([(1u32, 2u32)])); //= map = <unavailable: 9223372036854775808 elements with a mask of 0x3: it is damaged, or not set yet>
+    unsafe {
+        let at = words(&mut *list);
+        (0..3).filter(|i| *at.add(*i) == 1).last().map(|i| *at.add(i) = 1 << 63);
+        *words(&mut text).add(1) = 1 << 63;
+        *words(&mut shape).cast::<u8>() = 201;
+        let inner = &raw mut tree.children[0];
+        std::ptr::copy_nonoverlapping(&raw const tree.children, &raw mut (*inner).children, 1);
+        *words(&mut *map).add(3) = 1 << 63;
+    }
+    black_box((&list, &text, &shape, &tree.id, &map, Shape::Dot, Shape::Square(2)));
+    let nowhere = black_box(std::ptr::null::<i32>());
+    unsafe { nowhere.read_volatile() }
+}
+fn main() { black_box(crash()); }
+"#;
+
+/// Guards against endless walks, gigabytes of nothing, and values that are made up, for objects that were overwritten.
+#[test]
+fn damaged_objects_say_so() {
+    check("g++", &["-g", "-O0", "-std=c++20"], DAMAGED_CPP, "crash");
+    check("rustc", &["-g"], DAMAGED_RUST, "program::crash");
+}
