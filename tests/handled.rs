@@ -122,7 +122,8 @@ fn an_overflow_in_a_thread_is_told_with_all_threads() {
     let frames = functions(thread.field("frames"));
     assert_eq!(frames[0], "overflow");
     assert!(frames.contains(&"overflow_in_thread"), "{frames:?}");
-    assert_eq!(thread.field("frames")[0]["repeats"]["frames"], 1, "{frames:?}");
+    // The innermost one stands at another instruction.
+    assert_eq!(thread.field("frames")[1]["repeats"]["frames"], 1, "{frames:?}");
     let ended = functions(report.at("/fault/ended_by/frames"));
     let handler = ended.iter().position(|name| *name == "on_fault").expect("the handler");
     assert_eq!(ended[handler..handler + 3], ["on_fault", "signal", "overflow"]);

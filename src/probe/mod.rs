@@ -5,6 +5,7 @@
 //! kernel if this process is killed, for everything hangs on file descriptors.
 
 mod attach;
+mod cost;
 mod error;
 mod handled;
 pub mod kernel_types;
@@ -34,6 +35,7 @@ use lastwords_abi::record::SURVIVED;
 use lastwords_abi::{Config, Counter, Event, Fault, Function, Target};
 
 pub use attach::{Links, Site};
+pub use cost::Ran;
 pub use error::ProbeError;
 pub use mappings::{Mapping, MappingLog};
 pub use oom::{OutOfMemory, out_of_memory};
