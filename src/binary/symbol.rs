@@ -77,7 +77,9 @@ impl<'a> Table<'a> {
             |symbol: &Sym| address.0.checked_sub(symbol.st_value).filter(|distance| *distance < symbol.st_size);
         self.iter()
             .filter(|symbol| symbol.st_type() == STT_OBJECT && symbol.st_shndx != SHN_UNDEF)
-            .filter_map(|symbol| Some((without_version(name_at(self.names, symbol.st_name)?), distance(&symbol)?)))
+            // Few symbols reach the address: only their names are looked at.
+            .filter_map(|symbol| Some((distance(&symbol)?, symbol)))
+            .filter_map(|(distance, symbol)| Some((without_version(name_at(self.names, symbol.st_name)?), distance)))
             .min_by_key(|(_, distance)| *distance)
     }
 

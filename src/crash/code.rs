@@ -31,6 +31,7 @@ pub struct Code<'m> {
     info: Vec<OnceCell<Option<ModuleInfo<'m>>>>,
     rows: RefCell<HashMap<Avma, Option<Rc<UnwindRow<'m>>>>>,
     functions: RefCell<HashMap<Avma, Rc<Vec<Function>>>>,
+    variables: RefCell<HashMap<Avma, Option<String>>>,
 }
 
 struct ModuleInfo<'m> {
@@ -62,7 +63,14 @@ impl<'m> Code<'m> {
     #[must_use]
     pub fn new(modules: &'m ModuleMap, arch: &'static dyn Architecture) -> Self {
         let info = modules.modules().iter().map(|_| OnceCell::new()).collect();
-        Self { modules, arch, info, rows: RefCell::default(), functions: RefCell::default() }
+        Self {
+            modules,
+            arch,
+            info,
+            rows: RefCell::default(),
+            functions: RefCell::default(),
+            variables: RefCell::default(),
+        }
     }
 
     /// The module that `address` was in, and the address in its file.
@@ -159,9 +167,14 @@ impl<'m> Code<'m> {
             let (_, svma) = self.module_at(address)?;
             return Some(with_offset(function.name.as_deref()?, svma.0.checked_sub(function.entry?.0)?));
         }
-        let (binary, svma) = self.module_around(address)?;
-        let (symbol, offset) = binary.variable_around(svma)?;
-        Some(with_offset(&name_of_variable(symbol), offset))
+        if let Some(known) = self.variables.borrow().get(&address) {
+            return known.clone();
+        }
+        let around = self.module_around(address);
+        let found = around.as_ref().and_then(|(binary, svma)| binary.variable_around(*svma));
+        let name = found.map(|(symbol, offset)| with_offset(&name_of_variable(symbol), offset));
+        self.variables.borrow_mut().insert(address, name.clone());
+        name
     }
 
     /// The bytes from `address` on, at most `length`, that the process can only have read: they are those of the file. Only files are

@@ -2,16 +2,30 @@
 
 use super::Place;
 use super::elements::text_at;
-use crate::report::Value;
+use crate::crash::decode::unavailable;
+use crate::report::{Address, Value};
 
 /// `std::string`: both of libstdc++'s.
 pub fn string(place: Place<'_>, value: &Value) -> Option<Value> {
     let pointer = place.find("_M_p").filter(points_to_bytes)?;
-    let address = pointer.number().map(crate::report::Address)?;
+    let address = pointer.number().map(Address)?;
     match place.member("_M_string_length") {
-        Some(length) => Some(text_at(&place, value, address, length.number()?)),
+        Some(length) => Some(with_room(&place, value, address, length.number()?)),
         // Before C++11, the length lay in front of the text; debug info of the string does not say where. A NUL is there for certain.
         None => Some(place.behind.c_string(Value { address: Some(address), ..value.clone() }, address)),
+    }
+}
+
+/// A short text lies in the string itself, in place of the number that says how much room a longer one has.
+fn with_room(place: &Place<'_>, value: &Value, address: Address, length: u64) -> Value {
+    let own = place.find("_M_local_buf").and_then(|buffer| buffer.ty().size).unwrap_or(0);
+    let room = place.find("_M_allocated_capacity").and_then(|room| room.number()).filter(|_| length >= own);
+    match room.filter(|room| *room < length) {
+        Some(room) => {
+            let reason = format!("{length} bytes where there is room for {room}: it is damaged, or not set yet");
+            unavailable(Value { address: Some(address), ..value.clone() }, reason)
+        }
+        None => text_at(place, value, address, length),
     }
 }
 
