@@ -70,6 +70,25 @@ fn in_rust_they_are_those_of_gdb() {
     }
 }
 
+/// Guards against a page of a hundred thousand frames, and against a stack overflow that is called a wild pointer.
+#[test]
+fn an_endless_recursion_is_shown_once() {
+    for flags in [["-O0"], ["-O1"]] {
+        let fixture = Fixture::build("deaths.c").with(Compiler::Gcc, flags).args(["endless"]);
+        let outcome = fixture.run::<&str>([]);
+        assert!(outcome.stderr.contains("overflowed its stack: `endless`"), "{}", outcome.stderr);
+        let report = outcome.report();
+        let frames = report.crashed_thread().frames();
+
+        let repeated: Vec<&Value> = frames.iter().filter(|frame| !frame["repeats"].is_null()).collect();
+        assert!(!repeated.is_empty() && frames.len() < 20, "{frames:#?}");
+        assert!(repeated.iter().all(|frame| frame["function"] == "endless"), "{frames:#?}");
+        let total = report.crashed_thread().calls_total();
+        let main = frames.iter().position(|frame| frame["function"] == "main").expect("the outermost frames");
+        assert_eq!(frames[main - 1]["function"], "endless", "{total} calls: {frames:#?}");
+    }
+}
+
 /// Guards against frames that are read from what has overwritten the return address.
 #[test]
 fn a_smashed_stack_ends_where_it_makes_no_sense() {

@@ -1,6 +1,6 @@
 //! What the program had printed and never got to write.
 
-use serde_json::json;
+use serde_json::{Value, json};
 
 use crate::support::{Compiler, Fixture};
 
@@ -39,6 +39,28 @@ fn of_a_static_program() {
 #[test]
 fn of_a_static_program_at_a_variable_address() {
     the_line_that_was_never_written_is_told(["-static-pie"]);
+}
+
+/// What is said of the streams of `pending.c` with musl, whose `setvbuf` without a buffer leaves stderr unbuffered.
+fn pending_with_musl(flags: &[&str]) -> Value {
+    let outcome = Fixture::build("pending.c").with_flags(Compiler::Musl, flags).run::<&str>([]);
+    assert!(outcome.stderr.starts_with("to stderr"), "it was written: {}", outcome.stderr);
+    let report = outcome.report();
+    let streams = report.at("/output").as_array().expect("a list of streams");
+    streams.iter().map(|output| json!([output["descriptor"], output["text"]])).collect()
+}
+
+/// Guards against glibc's streams being looked for where musl's are: they look different, and its `stdout` stands in no list. The list of
+/// what the program has opened itself cannot be found where musl's own file has no symbol table, as distributions ship it.
+#[test]
+fn of_a_program_with_musl() {
+    assert_eq!(pending_with_musl(&["-O0"]), json!([[1, "to stdout"]]));
+}
+
+/// Guards against losing what the program was about to write to files of its own.
+#[test]
+fn of_a_static_program_with_musl() {
+    assert_eq!(pending_with_musl(&["-O2", "-static"]), json!([[1, "to stdout"], [7, "to a file"]]));
 }
 
 /// Guards against output that is lost for whoever reads the pipe, that comes twice, or in the middle of the page.

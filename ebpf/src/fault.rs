@@ -9,11 +9,13 @@
 
 use core::ffi::c_void;
 
+use aya_ebpf::EbpfContext;
 use aya_ebpf::helpers::generated::{
-    bpf_get_current_comm, bpf_get_current_task, bpf_get_current_task_btf, bpf_get_current_uid_gid,
+    bpf_get_current_comm, bpf_get_current_task, bpf_get_current_task_btf, bpf_get_current_uid_gid, bpf_get_stack,
     bpf_probe_read_kernel, bpf_probe_read_user, bpf_task_pt_regs,
 };
 use aya_ebpf::programs::RawTracePointContext;
+use lastwords_abi::layout::OOM_STACK_WORDS;
 use lastwords_abi::record::{self, INFO_KERNEL, INFO_NONE, INFO_PRESENT};
 use lastwords_abi::{
     COMM_BYTES, Counter, Event, Fault, MAX_ARGS_BYTES, SignalSender, SlotHeader, ThreadState, Watched,
@@ -21,7 +23,7 @@ use lastwords_abi::{
 
 use crate::kernel::read;
 use crate::mapping;
-use crate::maps::{EMPTY_FAULT, FAULTS, HANDLED, SURVIVED, WATCHED, add, config, count, send};
+use crate::maps::{EMPTY_FAULT, FAULTS, HANDLED, OOM_STACKS, SURVIVED, WATCHED, add, config, count, send};
 use crate::memory::{self, Kept};
 use crate::process::now;
 use crate::recent;
@@ -91,6 +93,12 @@ pub fn chosen_for_memory(context: &RawTracePointContext) -> Option<()> {
     let watched = WATCHED.get_ptr_mut(pid)?;
     // SAFETY: a value in a map.
     unsafe { (*watched).is_oom_victim = 1 };
+    let mut stack = [0u64; OOM_STACK_WORDS];
+    // SAFETY: the context of this program; the helper writes as much as the array holds.
+    let bytes = unsafe { bpf_get_stack(context.as_ptr(), (&raw mut stack).cast(), size_of_val(&stack) as u32, 0) };
+    if bytes > 0 {
+        let _ = OOM_STACKS.insert(pid, &stack, 0);
+    }
     Some(())
 }
 
@@ -428,7 +436,7 @@ pub fn note_end(ids: Ids) {
 }
 
 /// The process exits, and this thread, which makes it do so, has a fault behind it: what is on its stack tells whether it is in
-/// the handler. Before Linux 6.16 its memory is gone by now.
+/// the handler.
 #[inline(always)]
 pub fn exits(ids: Ids) -> Option<()> {
     HANDLED.get_ptr(ids.tid)?;

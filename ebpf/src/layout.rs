@@ -203,10 +203,12 @@ pub struct Config {
     pub namespace_device: u64,
     /// Inode of lastwords' pid namespace.
     pub namespace_inode: u64,
-    /// Where glibc keeps the list of its streams (`_IO_list_all`): an address as in the file of libc, or of a static program; 0 where it
-    /// is not known.
-    pub stream_list: u64,
-    /// Where glibc keeps a pointer to the message of an abort (`__abort_msg`): as `stream_list`; 0 where it is not known.
+    /// Where the C library keeps pointers to its streams, each the first of a list: addresses as in its file, or in that of a static
+    /// program. Those that are not there are 0, and behind the others.
+    pub stream_heads: [u64; STREAM_HEADS],
+    /// The last eight bytes of the name by which the loader knows the C library.
+    pub library_name_end: u64,
+    /// Where glibc keeps a pointer to the message of an abort (`__abort_msg`): as `stream_heads`; 0 where it is not known.
     pub abort_message: u64,
     /// Where the program's dynamic section has the address of `struct r_debug` (`DT_DEBUG`), as in its file; 0 for a static one.
     pub debug_slot: u64,
@@ -232,6 +234,8 @@ pub struct Config {
     pub survived_told: u32,
     /// Zero.
     pub reserved: u32,
+    /// What a stream looks like.
+    pub stream: StreamLayout,
     /// Offsets in kernel structures.
     pub offsets: TaskOffsets,
 }
@@ -242,7 +246,8 @@ impl Config {
         signals: 0,
         namespace_device: 0,
         namespace_inode: 0,
-        stream_list: 0,
+        stream_heads: [0; STREAM_HEADS],
+        library_name_end: 0,
         abort_message: 0,
         debug_slot: 0,
         lowest_code: 0,
@@ -256,6 +261,7 @@ impl Config {
         has_fault_details: 0,
         survived_told: 0,
         reserved: 0,
+        stream: StreamLayout::GLIBC,
         offsets: TaskOffsets::ZERO,
     };
 
@@ -382,17 +388,34 @@ pub const CHUNK_BYTES: usize = 4096;
 pub const WINDOW_BYTES: usize = 256;
 /// Bytes of a window in front of the address.
 pub const WINDOW_BEFORE_BYTES: u64 = 32;
-/// The part of glibc's `FILE` that says what was never written: `_IO_write_base`, `_IO_write_ptr`, `_chain`, `_fileno` (libio/bits/types/struct_FILE.h;
-/// part of its binary interface, the same on all 64-bit machines).
-pub mod stream {
-    /// First byte that was not written.
-    pub const WRITE_BASE: usize = 32;
-    /// Behind the last one.
-    pub const WRITE_POINTER: usize = 40;
-    /// The next stream.
-    pub const CHAIN: usize = 104;
+/// Return addresses that are kept of the kernel's own stack where it chooses a process to be killed for lack of memory.
+pub const OOM_STACK_WORDS: usize = 24;
+
+/// Lists of streams of one C library at the most.
+pub const STREAM_HEADS: usize = 4;
+
+/// The part of a C library's `FILE` that says what was never written: offsets in bytes.
+#[repr(C)]
+#[derive(Clone, Copy, Default)]
+#[cfg_attr(feature = "user", derive(Debug, PartialEq, Eq))]
+pub struct StreamLayout {
+    /// Points to the first byte that was not written.
+    pub write_base: u32,
+    /// Points behind the last one.
+    pub write_pointer: u32,
+    /// Points to the next stream.
+    pub chain: u32,
     /// The file descriptor.
-    pub const DESCRIPTOR: usize = 112;
+    pub descriptor: u32,
+}
+
+impl StreamLayout {
+    /// `_IO_write_base`, `_IO_write_ptr`, `_chain`, `_fileno` (libio/bits/types/struct_FILE.h; part of its binary interface, the same on
+    /// all 64-bit machines).
+    pub const GLIBC: Self = Self { write_base: 32, write_pointer: 40, chain: 104, descriptor: 112 };
+    /// `wbase`, `wpos`, `next`, `fd` (src/internal/stdio_impl.h). Not part of any interface, but the same since musl 0.9, on all 64-bit
+    /// machines.
+    pub const MUSL: Self = Self { write_base: 56, write_pointer: 40, chain: 112, descriptor: 120 };
 }
 
 /// Words at the top of the stack that windows are opened for.
@@ -411,5 +434,5 @@ const _: () = assert!(size_of::<OpenCall>() == 24);
 const _: () = assert!(size_of::<Target>() == 24);
 const _: () = assert!(size_of::<MemoryHeader>() == 40);
 const _: () = assert!(size_of::<Chunk>() == 40 + CHUNK_BYTES && size_of::<Window>() == 40 + WINDOW_BYTES);
-const _: () = assert!(size_of::<Config>() == 96 + size_of::<TaskOffsets>());
+const _: () = assert!(size_of::<Config>() == 144 + size_of::<TaskOffsets>());
 const _: () = assert!(MAX_DATA_BYTES.is_multiple_of(8));

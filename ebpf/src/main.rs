@@ -24,7 +24,7 @@ use core::ffi::c_void;
 
 use aya_ebpf::EbpfContext as _;
 use aya_ebpf::helpers::generated::bpf_get_attach_cookie;
-use aya_ebpf::macros::{raw_tracepoint, uprobe, uretprobe};
+use aya_ebpf::macros::{kprobe, raw_tracepoint, uprobe, uretprobe};
 use aya_ebpf::programs::{ProbeContext, RawTracePointContext, RetProbeContext};
 use lastwords_abi::{KFUNC_SESSION_IS_RETURN, cookie};
 use registers::Registers;
@@ -85,6 +85,13 @@ fn at_return(context: *mut c_void) {
     // SAFETY: the context of this program.
     let cookie = unsafe { bpf_get_attach_cookie(context) };
     calls::leave_at_trampoline(Registers::of_probe(context), cookie::function(cookie));
+}
+
+/// The kernel's `do_group_exit`: a process ends of its own accord.
+#[kprobe]
+pub fn process_leaves(context: ProbeContext) -> u32 {
+    process::leaves(&context);
+    0
 }
 
 #[raw_tracepoint(tracepoint = "sched_process_fork")]

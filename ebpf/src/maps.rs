@@ -3,7 +3,7 @@
 use aya_ebpf::bindings::BPF_F_MMAPABLE;
 use aya_ebpf::macros::map;
 use aya_ebpf::maps::{Array, HashMap, RingBuf};
-use lastwords_abi::layout::{Chunk, Window};
+use lastwords_abi::layout::{Chunk, OOM_STACK_WORDS, Window};
 use lastwords_abi::{Config, Counter, Event, Fault, Function, SlotHeader, Step, Target, Watched};
 
 /// Read through [`config!`]: user space replaces it before the verifier sees it.
@@ -80,6 +80,11 @@ pub static HANDLED: HashMap<u32, Fault> = HashMap::with_max_entries(256, 0);
 /// Faults that were survived, by [`Fault::at_ns`], until user space has read them.
 #[map]
 pub static SURVIVED: HashMap<u64, Fault> = HashMap::with_max_entries(64, 0);
+
+/// Where the kernel was when it chose a process to be killed for lack of memory, by kernel-global process id: return addresses, the
+/// innermost first.
+#[map]
+pub static OOM_STACKS: HashMap<u32, [u64; OOM_STACK_WORDS]> = HashMap::with_max_entries(64, 0);
 
 /// Which program is watched.
 #[map]

@@ -51,8 +51,6 @@ struct Copier {
     start: u64,
     /// Up to where it has been copied.
     end: u64,
-    /// Pages of it that have been.
-    copied: u64,
     /// The return probe that is looked at: `struct return_instance`.
     instance: u64,
     /// Which blocks of memory have a window: bits by the block's hash.
@@ -85,7 +83,6 @@ pub unsafe fn copy(ids: Ids, header: *mut SlotHeader, moment_ns: u64) -> Kept {
         (*copier).windows = 0;
         (*copier).start = start;
         (*copier).end = start;
-        (*copier).copied = 0;
         (*copier).seen = [0; SEEN_WORDS];
         let utask: u64 = read(task, config!(offsets.task_utask)).unwrap_or(0);
         (*copier).instance = if utask == 0 { 0 } else { read(utask, config!(offsets.utask_returns)).unwrap_or(0) };
@@ -98,7 +95,6 @@ pub unsafe fn copy(ids: Ids, header: *mut SlotHeader, moment_ns: u64) -> Kept {
         (*copier).alt_stack_bytes = read(task, config!(offsets.task_alt_stack_bytes)).unwrap_or(0);
         if pointer.wrapping_sub((*copier).alt_stack) < (*copier).alt_stack_bytes {
             (*copier).looked_at = pointer & !7;
-            (*copier).copied = 0;
             (*copier).start = 0;
             bpf_loop(MAX_ALT_STACK_WORDS, find_interrupted as *mut c_void, context, 0);
             if (*copier).start != 0 {
@@ -237,11 +233,11 @@ unsafe extern "C" fn copy_page(_number: u32, context: *mut c_void) -> i64 {
         ) != 0
         {
             pool::push::<{ pool::FEW_TRIES }>(&FREE_CHUNKS, index, chunk.cast());
-            // A stack that has overflowed begins a little above the stack pointer; any other ends here.
+            // The stack may go on: of a large array, pages that nobody has touched are not there, nor is the guard page that a stack
+            // pointer is in that has overflowed.
             (*copier).end = from + length;
-            return i64::from((*copier).copied != 0);
+            return 0;
         }
-        (*copier).copied += 1;
         (*chunk).header.kind = AS_IN_MEMORY;
         (*chunk).header.moment_ns = (*copier).moment_ns;
         if (*copier).moment_ns != 0 {

@@ -1,7 +1,7 @@
 //! Processes: which are watched, how they begin, and how they end.
 
 use aya_ebpf::helpers::generated::{bpf_get_current_task, bpf_ktime_get_ns};
-use aya_ebpf::programs::RawTracePointContext;
+use aya_ebpf::programs::{ProbeContext, RawTracePointContext};
 use lastwords_abi::layout::SLOT_ENDED;
 use lastwords_abi::{Counter, Event, NO_SLOT, SignalSender, Watched, record};
 
@@ -73,6 +73,20 @@ pub fn executed(context: &RawTracePointContext) -> Option<()> {
         if WATCHED.insert(ids.pid, watched, 0).is_err() {
             count(Counter::PROCESSES_NOT_WATCHED);
         }
+    }
+    Some(())
+}
+
+/// `do_group_exit(exit_code)`: the current thread makes its process exit. Before Linux 6.16, its memory is gone at `sched_process_exit`; but
+/// not all kernels have probes for themselves.
+#[inline(always)]
+pub fn leaves(context: &ProbeContext) -> Option<()> {
+    let exit_code: u32 = context.arg(0)?;
+    let ids = Ids::current();
+    // SAFETY: a plain number in a map value.
+    let has_handled = unsafe { (*WATCHED.get_ptr(ids.pid)?).handled } != 0;
+    if has_handled && exit_code & SIGNAL_BITS == 0 && exit_code != 0 {
+        fault::exits(ids);
     }
     Some(())
 }

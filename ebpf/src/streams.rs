@@ -5,7 +5,7 @@ use core::ffi::c_void;
 
 use aya_ebpf::helpers::generated::{bpf_get_current_task, bpf_loop, bpf_probe_read_user, bpf_probe_read_user_str};
 use lastwords_abi::Counter;
-use lastwords_abi::layout::{AS_IN_MEMORY, CHUNK_BYTES, WINDOW_BYTES, stream};
+use lastwords_abi::layout::{AS_IN_MEMORY, CHUNK_BYTES, STREAM_HEADS, WINDOW_BYTES, Window};
 
 use crate::kernel::read;
 use crate::maps::{CHUNKS, FREE_CHUNKS, FREE_WINDOWS, WINDOWS, config, count};
@@ -19,11 +19,12 @@ const L_ADDR: u64 = 0;
 const L_NAME: u64 = 8;
 const L_NEXT: u64 = 24;
 
-const LIBC: &[u8; 9] = b"libc.so.6";
+/// Bytes of a module's name that are compared: [`Config::library_name_end`](lastwords_abi::Config::library_name_end).
+const NAME_END_BYTES: usize = 8;
 /// Modules that are looked through for the C library: it is one of the first.
 const MAX_MODULES: u32 = 64;
-/// Streams that are copied, at the most.
-const MAX_STREAMS: u32 = 16;
+/// Streams that are copied, and heads of lists that are looked at, at the most.
+const MAX_STREAMS: u32 = 16 + STREAM_HEADS as u32;
 /// Pages of pending bytes, of all streams together.
 const MAX_PAGES: u32 = 64;
 /// Streams with pending bytes.
@@ -39,10 +40,13 @@ struct Walker {
     name: *mut u8,
     /// Where the C library was loaded, plus 1; 0 while it is not known.
     found: u64,
-    /// The stream that is looked at.
+    /// What leads to lists of streams, and how many of them have been looked at.
+    heads: [u64; STREAM_HEADS],
+    head: u64,
+    /// The stream that is looked at; 0 at the end of a list.
     stream: u64,
-    /// Where pending bytes begin and end.
-    pending: [[u64; 2]; MAX_PENDING],
+    /// How many pairs there are in the borrowed window: where pending bytes begin and end. They take the place of the name, and not that of the
+    /// stack: Linux 6.1 counts 512 bytes for all callers together.
     pending_count: u64,
     /// Which of them is being copied.
     copying: u64,
@@ -60,20 +64,38 @@ pub struct Copied {
 /// Copies the streams of the current process, and what glibc says of an abort.
 #[inline(always)]
 pub unsafe fn copy(ids: Ids) -> Option<Copied> {
-    if config!(stream_list) == 0 {
+    if config!(stream_heads)[0] == 0 {
         return None;
     }
-    let mut walker = Walker {
+    let (index, scratch) = pool::pop::<{ pool::FEW_TRIES }, _>(&WINDOWS, &FREE_WINDOWS)?;
+    // SAFETY: the window is ours until it is pushed.
+    let mut walker = unsafe { walker(ids, scratch) };
+    // SAFETY: the caller's context, and the window.
+    let copied = unsafe { walk(&raw mut walker) };
+    pool::push::<{ pool::FEW_TRIES }>(&FREE_WINDOWS, index, scratch.cast());
+    copied
+}
+
+/// A walker that has borrowed this window.
+#[inline(always)]
+unsafe fn walker(ids: Ids, scratch: *mut Window) -> Walker {
+    Walker {
         pid: u64::from(ids.pid),
         tid: u64::from(ids.tid),
         module: 0,
-        name: core::ptr::null_mut(),
+        // SAFETY: only a place is taken.
+        name: unsafe { (&raw mut (*scratch).bytes).cast() },
         found: 0,
+        heads: config!(stream_heads),
+        head: 0,
         stream: 0,
-        pending: [[0; 2]; MAX_PENDING],
         pending_count: 0,
         copying: 0,
-    };
+    }
+}
+
+#[inline(always)]
+unsafe fn walk(walker: *mut Walker) -> Option<Copied> {
     // SAFETY: the callbacks get `walker`, which outlives the loops.
     unsafe {
         let mm: u64 = read(bpf_get_current_task(), config!(offsets.task_mm))?;
@@ -83,18 +105,26 @@ pub unsafe fn copy(ids: Ids) -> Option<Copied> {
             bias
         } else {
             let debug = user_word(bias.wrapping_add(config!(debug_slot)))?;
-            walker.module = user_word(debug + R_MAP)?;
-            base_of_libc(&raw mut walker)?
+            (*walker).module = user_word(debug + R_MAP)?;
+            base_of_libc(walker)?
         };
-        let list = base.wrapping_add(config!(stream_list));
+        for head in &mut (*walker).heads {
+            *head = if *head == 0 { 0 } else { base.wrapping_add(*head) };
+        }
+        let list = (*walker).heads[0];
         let abort_message = if config!(abort_message) == 0 { 0 } else { base.wrapping_add(config!(abort_message)) };
-        note_message(&raw mut walker, abort_message);
-        window(&raw mut walker, list, 8);
-        walker.stream = user_word(list)?;
-        bpf_loop(MAX_STREAMS, copy_stream as *mut c_void, (&raw mut walker).cast(), 0);
-        bpf_loop(MAX_PAGES, copy_pending as *mut c_void, (&raw mut walker).cast(), 0);
+        note_message(walker, abort_message);
+        bpf_loop(MAX_STREAMS, copy_stream as *mut c_void, walker.cast(), 0);
+        bpf_loop(MAX_PAGES, copy_pending as *mut c_void, walker.cast(), 0);
         Some(Copied { list, abort_message })
     }
+}
+
+/// Where pending bytes begin and end.
+#[inline(always)]
+unsafe fn pair(walker: *mut Walker, number: u64) -> *mut [u64; 2] {
+    // SAFETY: the walker's window has room for so many, and is aligned to 8.
+    unsafe { (*walker).name.cast::<[u64; 2]>().add(number as usize & (MAX_PENDING - 1)) }
 }
 
 /// Has the message of an abort copied with what is pending: it begins a page of its own (`__libc_message`, glibc 2.36) or is on the heap,
@@ -105,8 +135,8 @@ unsafe fn note_message(walker: *mut Walker, at: u64) {
     if message != 0 {
         // SAFETY: the caller's walker.
         unsafe {
-            (*walker).pending[0] = [at, at + 8];
-            (*walker).pending[1] = [message, (message | (PAGE_BYTES - 1)) + 1];
+            *pair(walker, 0) = [at, at + 8];
+            *pair(walker, 1) = [message, (message | (PAGE_BYTES - 1)) + 1];
             (*walker).pending_count = 2;
         }
     }
@@ -115,12 +145,9 @@ unsafe fn note_message(walker: *mut Walker, at: u64) {
 /// What the loader added to the C library's addresses.
 #[inline(always)]
 unsafe fn base_of_libc(walker: *mut Walker) -> Option<u64> {
-    let (index, scratch) = pool::pop::<{ pool::FEW_TRIES }, _>(&WINDOWS, &FREE_WINDOWS)?;
-    // SAFETY: the window is ours until it is pushed.
+    // SAFETY: the caller's walker.
     unsafe {
-        (*walker).name = (&raw mut (*scratch).bytes).cast();
         bpf_loop(MAX_MODULES, look_at_module as *mut c_void, walker.cast(), 0);
-        pool::push::<{ pool::FEW_TRIES }>(&FREE_WINDOWS, index, scratch.cast());
         (*walker).found.checked_sub(1)
     }
 }
@@ -138,7 +165,7 @@ unsafe extern "C" fn look_at_module(_number: u32, walker: *mut c_void) -> i64 {
         let path = user_word(module + L_NAME).unwrap_or(0);
         let read = bpf_probe_read_user_str(name.cast(), WINDOW_BYTES as u32, path as *const c_void);
         // The name with its NUL.
-        if read > LIBC.len() as i64 && ends_with_libc(name, read as u64) {
+        if read > NAME_END_BYTES as i64 && ends_as_wanted(name, read as u64) {
             (*walker).found = user_word(module + L_ADDR).map_or(0, |base| base.wrapping_add(1));
             return 1;
         }
@@ -148,34 +175,42 @@ unsafe extern "C" fn look_at_module(_number: u32, walker: *mut c_void) -> i64 {
 }
 
 #[inline(always)]
-unsafe fn ends_with_libc(name: *const u8, length: u64) -> bool {
-    let begin = bounded(length - 1 - LIBC.len() as u64, (WINDOW_BYTES - 16) as u32) as usize;
-    let mut differ = 0;
-    for (index, byte) in LIBC.iter().enumerate() {
-        // SAFETY: `begin` plus nine is in the window's bytes.
-        differ |= unsafe { core::ptr::read_volatile(name.add(begin + index)) } ^ byte;
+unsafe fn ends_as_wanted(name: *const u8, length: u64) -> bool {
+    let begin = bounded(length - 1 - NAME_END_BYTES as u64, (WINDOW_BYTES - 16) as u32) as usize;
+    let mut end = 0;
+    for index in 0..NAME_END_BYTES {
+        // SAFETY: `begin` plus eight is in the window's bytes.
+        end |= u64::from(unsafe { core::ptr::read_volatile(name.add(begin + index)) }) << (8 * index);
     }
-    differ == 0
+    end == config!(library_name_end)
 }
 
-/// Copies one `FILE`, and notes what is pending in it; 1 ends the loop.
+/// Copies one `FILE`, and notes what is pending in it, or goes on to the next list; 1 ends the loop.
 unsafe extern "C" fn copy_stream(_number: u32, walker: *mut c_void) -> i64 {
     let walker = walker.cast::<Walker>();
     // SAFETY: the walker, and an index below the bound.
     unsafe {
-        let at = (*walker).stream;
-        if at == 0 {
+        let stream = (*walker).stream;
+        let head = (*walker).head;
+        let is_head = stream == 0;
+        let at = if is_head { (*walker).heads[head as usize & (STREAM_HEADS - 1)] } else { stream };
+        if at == 0 || head > STREAM_HEADS as u64 || (is_head && head == STREAM_HEADS as u64) {
             return 1;
         }
-        window(walker, at, WINDOW_BYTES as u64);
-        let begin = user_word(at + stream::WRITE_BASE as u64).unwrap_or(0);
-        let end = user_word(at + stream::WRITE_POINTER as u64).unwrap_or(0);
+        window(walker, at, if is_head { 8 } else { WINDOW_BYTES as u64 });
+        if is_head {
+            (*walker).head = head + 1;
+            (*walker).stream = user_word(at).unwrap_or(0);
+            return 0;
+        }
+        let begin = user_word(at + u64::from(config!(stream.write_base))).unwrap_or(0);
+        let end = user_word(at + u64::from(config!(stream.write_pointer))).unwrap_or(0);
         let number = (*walker).pending_count;
         if end > begin && number < MAX_PENDING as u64 {
-            (*walker).pending[number as usize & (MAX_PENDING - 1)] = [begin, end];
+            *pair(walker, number) = [begin, end];
             (*walker).pending_count = number + 1;
         }
-        (*walker).stream = user_word(at + stream::CHAIN as u64).unwrap_or(0);
+        (*walker).stream = user_word(at + u64::from(config!(stream.chain))).unwrap_or(0);
     }
     0
 }
@@ -189,7 +224,7 @@ unsafe extern "C" fn copy_pending(_number: u32, walker: *mut c_void) -> i64 {
         if number >= (*walker).pending_count || number >= MAX_PENDING as u64 {
             return 1;
         }
-        let range = &raw mut (*walker).pending[number as usize & (MAX_PENDING - 1)];
+        let range = pair(walker, number);
         let [begin, end] = *range;
         if begin >= end {
             (*walker).copying = number + 1;

@@ -11,7 +11,8 @@ use super::dynamic::split_folders;
 use super::{Binary, BinaryError};
 
 /// Folders that the dynamic linker searches last.
-const DEFAULT_FOLDERS: [&str; 4] = ["/lib64", "/usr/lib64", "/lib", "/usr/lib"];
+const DEFAULT_FOLDERS: [&str; 6] =
+    ["/lib/x86_64-linux-gnu", "/usr/lib/x86_64-linux-gnu", "/lib64", "/usr/lib64", "/lib", "/usr/lib"];
 /// Libraries of one program at the most.
 const MAX_LIBRARIES: usize = 4096;
 /// Nested `include` lines of /etc/ld.so.conf at the most.

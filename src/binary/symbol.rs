@@ -1,7 +1,7 @@
 //! Symbol tables: sections in, functions by name and address out.
 
 use goblin::container::{Container, Ctx};
-use goblin::elf::sym::{STB_LOCAL, STT_FUNC, STT_GNU_IFUNC, STT_NOTYPE, STT_OBJECT, Sym};
+use goblin::elf::sym::{STB_LOCAL, STB_WEAK, STT_FUNC, STT_GNU_IFUNC, STT_NOTYPE, STT_OBJECT, Sym};
 use scroll::Pread;
 use scroll::ctx::SizeWith;
 
@@ -24,6 +24,8 @@ pub struct FunctionSymbol<'a> {
     pub size: u64,
     /// Other files can see it.
     pub is_global: bool,
+    /// Another definition would take its place: mostly a second name for what has a better one.
+    pub is_weak: bool,
     /// It is in `.dynsym`: the dynamic linker can find it.
     pub is_exported: bool,
     /// `STT_GNU_IFUNC`: its code is chosen when the program starts.
@@ -52,6 +54,7 @@ impl<'a> Table<'a> {
                     address: Svma(symbol.st_value),
                     size: symbol.st_size,
                     is_global: symbol.st_bind() != STB_LOCAL,
+                    is_weak: symbol.st_bind() == STB_WEAK,
                     is_exported: self.is_dynamic,
                     is_indirect: symbol.st_type() == STT_GNU_IFUNC,
                 })

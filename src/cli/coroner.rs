@@ -77,10 +77,11 @@ impl<'a> Coroner<'a> {
         let _ = anstream::stderr().lock().write_all(page.as_bytes());
     }
 
-    /// Whether a signal that counts as a crash has killed the process. (Something else may have been faster: a SIGKILL from outside, say.)
+    /// Whether a signal that counts as a crash has killed the process. Something else may have been faster: a SIGKILL from outside, say.
+    /// Where two threads crash at the same time, the process ends by either signal; what is told is the fault that came first.
     fn is_crash(&self, death: &Death) -> bool {
-        let signal = death.fault.signal;
-        self.run.settings.signals.contains(&signal) && death.event.exit_code & SIGNAL_BITS == signal.cast_unsigned()
+        let ended_by = (death.event.exit_code & SIGNAL_BITS).cast_signed();
+        [death.fault.signal, ended_by].iter().all(|signal| self.run.settings.signals.contains(signal))
     }
 
     /// After the program's end: says what was lost and is in no report.

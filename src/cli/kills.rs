@@ -5,7 +5,7 @@ use nix::libc::SIGKILL;
 
 use super::page;
 use crate::binary::Binary;
-use crate::probe::Death;
+use crate::probe::{Death, OutOfMemory, out_of_memory};
 
 /// Bits of a wait status that hold the signal.
 const SIGNAL_BITS: u32 = 0x7f;
@@ -19,7 +19,12 @@ pub fn tell(death: &Death, program: &Binary, verbose: bool) {
     let name = program.path().file_name().map(|name| name.to_string_lossy()).unwrap_or_default();
     let process = format!("{name} (pid {})", if watched.ns_pid == 0 { death.event.pid } else { watched.ns_pid });
     if watched.is_oom_victim == 1 {
-        page::note(format_args!("{process} was killed by the kernel for lack of memory (SIGKILL)"));
+        let what = match out_of_memory(&death.oom_stack) {
+            Some(OutOfMemory::ControlGroup) => ": a control group that it was in had reached its limit",
+            Some(OutOfMemory::Machine) => ": the machine had none left for it",
+            None => "",
+        };
+        page::note(format_args!("{process} was killed by the kernel for lack of memory (SIGKILL){what}"));
     } else if verbose {
         page::note(format_args!("{process} was killed by SIGKILL{}", sent_by(&watched.sender)));
     }

@@ -39,6 +39,7 @@ pub fn assemble(snapshot: &Snapshot, plan: &Plan, context: Context<'_>) -> Repor
         output: streams::pending(
             snapshot.memory_at_end.as_ref().unwrap_or(&snapshot.memory),
             Avma(snapshot.fault.stream_list),
+            &context.config,
         ),
         recorder: recorder(snapshot, &context),
         tool: context.tool,

@@ -146,6 +146,24 @@ impl<'m> Code<'m> {
         })
     }
 
+    /// The function or variable at `address`: `main`, `table+0x10`. Nothing else is mapped where a module is.
+    #[must_use]
+    pub fn symbol_at(&self, address: Avma) -> Option<String> {
+        let with_offset = |name: &str, offset: u64| match offset {
+            0 => name.to_owned(),
+            offset => format!("{name}+{offset:#x}"),
+        };
+        if self.is_code(address) {
+            let functions = self.functions_at(address);
+            let function = functions.last()?;
+            let (_, svma) = self.module_at(address)?;
+            return Some(with_offset(function.name.as_deref()?, svma.0.checked_sub(function.entry?.0)?));
+        }
+        let (binary, svma) = self.module_around(address)?;
+        let (symbol, offset) = binary.variable_around(svma)?;
+        Some(with_offset(&name_of_variable(symbol), offset))
+    }
+
     /// The bytes from `address` on, at most `length`, that the process can only have read: they are those of the file. Only files are
     /// looked at that have been opened for their code.
     #[must_use]
@@ -223,7 +241,8 @@ impl ModuleInfo<'_> {
         let mut around = symbols[..after].iter().rev().take(MAX_NESTED).filter(reaches).peekable();
         let entry = around.peek()?.address;
         let best = around.take_while(|symbol| symbol.address == entry).max_by_key(|symbol| {
-            (symbol.is_global, symbol.size, Reverse(is_reserved(symbol.name)), Reverse(symbol.name))
+            let FunctionSymbol { name, size, is_global, is_weak, .. } = **symbol;
+            (is_global, size, Reverse(is_reserved(name)), Reverse(is_weak), Reverse(name))
         })?;
         Some(Function {
             name: Some(name_of_symbol(best.name)),
@@ -238,6 +257,15 @@ impl ModuleInfo<'_> {
 /// Of two names for one function, a person wants `kill` and not `__kill`.
 fn is_reserved(symbol: &str) -> bool {
     symbol.starts_with('_')
+}
+
+/// Compilers make variables of their own, which other tools call `vtable for Shape`.
+fn name_of_variable(symbol: &str) -> String {
+    let name = name_of_symbol(symbol);
+    match name.strip_prefix("{vtable(").and_then(|rest| rest.strip_suffix(")}")) {
+        Some(class) => format!("vtable for {class}"),
+        None => name,
+    }
 }
 
 fn name_of_symbol(symbol: &str) -> String {

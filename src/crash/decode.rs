@@ -6,12 +6,14 @@ use std::cell::Cell;
 
 use serde_json::{Map, Value as Json};
 
+use super::containers::{self, Place};
 use super::follow::Reached;
 use super::memory::Memory;
 use super::pieces::{Bytes, Gap};
 use super::recorded::{Held, Recorded};
 use super::text::{Text, hex};
-use super::{follow, pair, recent, scalar};
+use super::{follow, pair, recent, scalar, tuples, variants};
+use crate::address::Avma;
 use crate::dwarf::types::{Aggregate, Type, TypeId, TypeKind, TypeTable};
 use crate::plan::outputs::{Output, split};
 use crate::plan::{Followed, FunctionPlan};
@@ -77,15 +79,21 @@ fn argument<H: Held>(
 /// A value of this type whose bytes are just these, and which points to nothing that was read.
 #[must_use]
 pub fn plain(ty: TypeId, types: &TypeTable, bytes: &Bytes) -> Value {
-    Decoder { types, behind: None, bytes, parts: Cell::new(0) }.value(None, ty, 0, 0)
+    Decoder { types, behind: None, bytes, parts: Cell::new(0), trail: None }.value(None, ty, 0, 0)
 }
 
 /// Memory that is known by its addresses: that of a dead process, or what a call's record kept of it.
 pub trait Pointees {
     /// `value`, a pointer of type `ty` to `address`, with what is there.
     fn pointer(&self, decoder: &Decoder<'_>, value: Value, ty: &Type, address: Address) -> Value;
-    /// A pair of pointer and length that is a text (Rust's `&str`), at byte `at` of the decoder's value.
-    fn str(&self, decoder: &Decoder<'_>, value: &Value, ty: &Type, aggregate: &Aggregate, at: usize) -> Option<Value>;
+    /// The memory from `at` on.
+    fn bytes(&self, at: Avma, size: usize) -> Bytes;
+    /// `value`, a text of `length` bytes at `address`.
+    fn counted_text(&self, value: Value, address: Address, length: u64) -> Value;
+    /// `value`, a text at `address` that a NUL ends.
+    fn c_string(&self, value: Value, address: Address) -> Value;
+    /// The function or variable at an address.
+    fn symbol_at(&self, at: Avma) -> Option<String>;
     /// Bytes of a text that are shown.
     fn text_bytes(&self) -> usize;
     /// Elements of an array that are shown.
@@ -102,13 +110,41 @@ pub struct Decoder<'a> {
     pub bytes: &'a Bytes,
     /// Parts decoded so far.
     pub parts: Cell<u32>,
+    /// The pointers that led here.
+    pub trail: Option<Trail<'a>>,
+}
+
+/// What pointers were followed to, the last one first.
+pub struct Trail<'a> {
+    address: Address,
+    ty: TypeId,
+    before: Option<&'a Trail<'a>>,
 }
 
 impl<'a> Decoder<'a> {
     /// For a value that consists of `bytes`, and whose pointers lead into memory. It may have `parts` parts.
     pub fn in_memory(types: &'a TypeTable, bytes: &'a Bytes, behind: &'a dyn Pointees, parts: u32) -> Self {
         let used = Cell::new(MAX_PARTS.saturating_sub(parts));
-        Self { types, behind: Some(behind), bytes, parts: used }
+        Self { types, behind: Some(behind), bytes, parts: used, trail: None }
+    }
+
+    /// For what a pointer in this value leads to: `bytes` at `address`, of type `ty`. The parts of both count together.
+    pub fn inside<'b>(
+        &'b self,
+        bytes: &'b Bytes,
+        behind: &'b dyn Pointees,
+        address: Address,
+        ty: TypeId,
+    ) -> Decoder<'b> {
+        let trail = Some(Trail { address, ty, before: self.trail.as_ref() });
+        let parts = Cell::new(self.parts.get());
+        Decoder { types: self.types, behind: Some(behind), bytes, parts, trail }
+    }
+
+    /// Whether this is a part of what lies at `address`: whoever follows a pointer to it walks in a circle.
+    pub fn is_within(&self, address: Address, ty: TypeId) -> bool {
+        let trail = std::iter::successors(self.trail.as_ref(), |trail| trail.before);
+        trail.take(MAX_DEPTH as usize).any(|trail| trail.address == address && trail.ty == ty)
     }
 
     /// Parts that the value may still have.
@@ -126,7 +162,7 @@ impl Decoder<'_> {
             return unavailable(value, "it has too many parts".into());
         }
         match &resolved.kind {
-            TypeKind::Aggregate(aggregate) => self.aggregate(value, resolved, aggregate, at, depth),
+            TypeKind::Aggregate(aggregate) => self.aggregate(value, ty, aggregate, at, depth),
             TypeKind::Array { of, counts } => self.array(value, *of, counts, at, depth),
             _ => self.scalar(value, resolved, at),
         }
@@ -157,6 +193,7 @@ impl Decoder<'_> {
             TypeKind::Character { unicode: false, signed } => scalar::character(value, bytes, *signed),
             TypeKind::Float => scalar::float(value, bytes),
             TypeKind::Enumeration { signed, enumerators } => scalar::enumerator(value, bytes, *signed, enumerators),
+            TypeKind::BitField { of, skip, bits } => self.bit_field(value, *of, bytes, *skip, *bits),
             TypeKind::Pointer { .. } => follow::pointer(self, value, ty, bytes),
             TypeKind::Unsupported(reason) => scalar::undecoded(value, bytes, reason.clone()),
             // A chain of typedefs that does not end.
@@ -164,19 +201,49 @@ impl Decoder<'_> {
         }
     }
 
+    /// Some bits of a number, which has a sign if its type has.
+    fn bit_field(&self, value: Value, of: TypeId, bytes: &[u8], skip: u64, bits: u64) -> Value {
+        let kind = &self.types.resolve(of).kind;
+        let signed = match kind {
+            TypeKind::Integer { signed }
+            | TypeKind::Character { signed, .. }
+            | TypeKind::Enumeration { signed, .. } => *signed,
+            _ => false,
+        };
+        let Some(number) = scalar::some_bits(bytes, skip, bits, signed) else {
+            return scalar::undecoded(value, bytes, format!("it is a bit-field of {bits} bits"));
+        };
+        match kind {
+            TypeKind::Bool => scalar::boolean(value, &number),
+            TypeKind::Enumeration { enumerators, .. } => scalar::enumerator(value, &number, signed, enumerators),
+            TypeKind::Integer { .. } | TypeKind::Character { .. } => scalar::integer(value, &number, signed),
+            _ => scalar::undecoded(value, bytes, "a bit-field of such a type is not decoded".into()),
+        }
+    }
+
     /// A struct, class or union; or a pair of pointer and length that is a text.
-    fn aggregate(&self, value: Value, ty: &Type, aggregate: &Aggregate, at: usize, depth: u32) -> Value {
-        if let Some(text) = self.behind.and_then(|behind| behind.str(self, &value, ty, aggregate, at)) {
+    fn aggregate(&self, value: Value, id: TypeId, aggregate: &Aggregate, at: usize, depth: u32) -> Value {
+        let ty = self.types.resolve(id);
+        let container = |behind| containers::decode(Place { decoder: self, behind, id, at, depth }, &value);
+        if let Some(text) = self.behind.and_then(container) {
             return text;
         }
         let size = ty.size.and_then(|size| usize::try_from(size).ok());
-        if aggregate.has_variants {
-            let known = self.bytes.known_part(at, size.unwrap_or(0));
-            return scalar::undecoded(value, known, "which of its variants it is, is not decoded yet".into());
+        if let Some(part) = &aggregate.variants {
+            return variants::decode(self, value, ty, part, at, depth);
         }
         if aggregate.is_declaration || size.is_none() {
             return unavailable(value, "its type is only declared".into());
         }
+        let members = self.members(aggregate, at, depth);
+        if tuples::is_tuple(&members) {
+            return tuples::decode(value, members);
+        }
+        with_parts(Value { value: object(&members), ..value }, members)
+    }
+
+    /// The members of an aggregate at byte `at`.
+    pub fn members(&self, aggregate: &Aggregate, at: usize, depth: u32) -> Vec<Value> {
         let mut members = Vec::new();
         for member in &aggregate.members {
             let Some(offset) = usize::try_from(member.offset).ok().and_then(|offset| at.checked_add(offset)) else {
@@ -188,11 +255,7 @@ impl Decoder<'_> {
                 break;
             }
         }
-        let object: Map<String, Json> = members
-            .iter()
-            .map(|member| (member.name.clone().unwrap_or_else(|| "(anonymous)".into()), member.value.clone()))
-            .collect();
-        with_parts(Value { value: object.into(), ..value }, members)
+        members
     }
 
     /// An array of one or more dimensions.
@@ -203,7 +266,8 @@ impl Decoder<'_> {
         let (Some(count), Some(stride)) = (*count, stride.and_then(|stride| usize::try_from(stride).ok())) else {
             return unavailable(value, "its length is not known".into());
         };
-        if inner.is_empty() && stride == 1 && matches!(element.kind, TypeKind::Character { unicode: false, .. }) {
+        let is_char = element.name == "char" && matches!(element.kind, TypeKind::Character { unicode: false, .. });
+        if inner.is_empty() && stride == 1 && is_char {
             return self.characters(value, at, count);
         }
         let mut elements = Vec::new();
@@ -220,18 +284,7 @@ impl Decoder<'_> {
                 break;
             }
         }
-        let shown = elements.len() as u64;
-        let list: Vec<Json> = elements.iter().map(|element| element.value.clone()).collect();
-        let all_exact = elements.iter().all(|element| element.state == State::Exact);
-        let mut value = with_parts(Value { value: list.into(), ..value }, elements);
-        if all_exact {
-            value.members.clear();
-            if shown < count {
-                value.state = State::Truncated;
-                value.reason = Some(format!("only its first {shown} of {count} elements are shown"));
-            }
-        }
-        value
+        list(value, elements, count)
     }
 
     /// An array of C's characters: a text up to its first NUL, if it is one.
@@ -273,8 +326,38 @@ impl Decoder<'_> {
     }
 }
 
+/// A list of `count` elements, the first of which are these.
+pub fn list(value: Value, elements: Vec<Value>, count: u64) -> Value {
+    let shown = elements.len() as u64;
+    let list: Vec<Json> = elements.iter().map(|element| element.value.clone()).collect();
+    let is_plain = elements.iter().all(is_plain);
+    let mut value = with_parts(Value { value: list.into(), ..value }, elements);
+    if is_plain {
+        value.members.clear();
+    }
+    if shown < count && value.state == State::Exact {
+        value.state = State::Truncated;
+        value.reason = Some(format!("only its first {shown} of {count} elements are shown"));
+    }
+    value
+}
+
+/// Whether its JSON tells all of it, but for what a number looks like as a character: what is text there, and what is a name or an address, cannot be told apart.
+pub fn is_plain(value: &Value) -> bool {
+    value.state == State::Exact
+        && value.reason.is_none()
+        && value.members.is_empty()
+        && (value.value.is_number() || value.value.is_boolean() || value.value.is_array())
+}
+
+/// Members by their names.
+pub fn object(members: &[Value]) -> Json {
+    let named = |member: &Value| (member.name.clone().unwrap_or_else(|| "(anonymous)".into()), member.value.clone());
+    members.iter().map(named).collect::<Map<_, _>>().into()
+}
+
 /// A value whose parts decide about its state: the first one that is not exact.
-fn with_parts(mut value: Value, parts: Vec<Value>) -> Value {
+pub fn with_parts(mut value: Value, parts: Vec<Value>) -> Value {
     if let Some((index, part)) = parts.iter().enumerate().find(|(_, part)| part.state != State::Exact) {
         value.state = part.state;
         let name = part.name.clone().unwrap_or_else(|| format!("part {index}"));
@@ -284,11 +367,13 @@ fn with_parts(mut value: Value, parts: Vec<Value>) -> Value {
     value
 }
 
-fn unavailable(value: Value, reason: String) -> Value {
+/// A value that cannot be told, and why.
+pub fn unavailable(value: Value, reason: String) -> Value {
     Value { state: State::Unavailable, reason: Some(reason), ..value }
 }
 
-fn missing(value: Value, gap: Gap) -> Value {
+/// A value whose bytes are missing.
+pub fn missing(value: Value, gap: Gap) -> Value {
     Value { state: gap.state, reason: Some(gap.reason), ..value }
 }
 

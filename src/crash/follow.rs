@@ -9,10 +9,10 @@ use super::recorded::{End, Held};
 use super::scalar::{Integer, undecoded};
 use super::text::Text;
 use crate::address::Avma;
-use crate::dwarf::types::{Aggregate, Type, TypeId, TypeKind};
+use crate::dwarf::types::{Type, TypeId, TypeKind};
 use crate::plan::Limits;
 use crate::plan::pointers::{followable, is_list_of_texts};
-use crate::plan::shape::{is_c_string, str_parts};
+use crate::plan::shape::is_c_string;
 use crate::report::{Address, State, Value};
 
 /// Elements of an array that are shown.
@@ -151,9 +151,12 @@ impl<'a, H: Held> Reached<'a, H> {
                 }
             };
         }
+        if decoder.is_within(address, to) {
+            return not_followed("it leads back to what it is in".into());
+        }
         let bytes = self.bytes(at, size);
         let behind = Self { levels: self.levels - 1, ..*self };
-        let inner = Decoder::in_memory(decoder.types, &bytes, &behind, decoder.parts_left());
+        let inner = decoder.inside(&bytes, &behind, address, to);
         let target = inner.value(None, to, 0, 1);
         decoder.parts.set(inner.parts.get());
         target
@@ -194,13 +197,21 @@ impl<H: Held> Pointees for Reached<'_, H> {
         }
     }
 
-    fn str(&self, decoder: &Decoder<'_>, value: &Value, ty: &Type, aggregate: &Aggregate, at: usize) -> Option<Value> {
-        let (pointer, length) = str_parts(ty, aggregate, decoder.types)?;
-        let word = |offset: u64| {
-            let at = usize::try_from(offset).ok()?.checked_add(at)?;
-            address_of(decoder.bytes.get(at, size_of::<u64>()).ok()?)
-        };
-        Some(self.text(value.clone(), word(pointer)?, word(length)?.0))
+    fn bytes(&self, at: Avma, size: usize) -> Bytes {
+        self.bytes(at, size)
+    }
+
+    fn counted_text(&self, value: Value, address: Address, length: u64) -> Value {
+        self.text(value, address, length)
+    }
+
+    fn c_string(&self, value: Value, address: Address) -> Value {
+        if address.0 == 0 { value } else { self.c_string(value, address) }
+    }
+
+    /// What was loaded where is known of a process, and not of a call.
+    fn symbol_at(&self, _at: Avma) -> Option<String> {
+        None
     }
 
     fn text_bytes(&self) -> usize {

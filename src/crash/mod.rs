@@ -4,6 +4,7 @@
 
 pub mod assemble;
 pub mod code;
+mod containers;
 pub mod decode;
 pub mod explain;
 pub mod fold;
@@ -25,8 +26,10 @@ mod signal;
 pub mod source;
 pub mod streams;
 mod text;
+mod tuples;
 pub mod unwind;
 pub mod variables;
+mod variants;
 
 use lastwords_abi::{Config, Counter, Event, Fault, Record, SlotHeader};
 

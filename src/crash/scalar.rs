@@ -66,6 +66,17 @@ pub fn integer(value: Value, bytes: &[u8], signed: bool) -> Value {
     }
 }
 
+/// Bits of `bytes`, counted from the lowest one of the first byte, as a number of 16 bytes.
+pub fn some_bits(bytes: &[u8], skip: u64, bits: u64, signed: bool) -> Option<[u8; 16]> {
+    let mut wide = [0; 16];
+    wide.get_mut(..bytes.len())?.copy_from_slice(bytes);
+    let unused = 128u64.checked_sub(skip.checked_add(bits)?).filter(|_| bits > 0)?;
+    let top = u128::from_le_bytes(wide) << unused;
+    let down = unused + skip;
+    let number = if signed { (top as i128 >> down) as u128 } else { top >> down };
+    Some(number.to_le_bytes())
+}
+
 /// A boolean.
 pub fn boolean(value: Value, bytes: &[u8]) -> Value {
     match Integer::new(bytes, false) {

@@ -13,6 +13,7 @@ mod listing;
 mod location;
 mod location_list;
 mod lookup;
+mod members;
 mod names;
 mod spelling;
 mod type_builder;

@@ -2,11 +2,10 @@
 
 use std::collections::{HashMap, VecDeque};
 
-use gimli::{AttributeValue, DwAte, Operation, UnitOffset, constants as dw};
+use gimli::{AttributeValue, DwAte, UnitOffset, constants as dw};
 
-use super::listing::is_flag_set;
 use super::spelling::{Speller, is_pointer, qualifier};
-use super::types::{Aggregate, Member, Type, TypeId, TypeKind, TypeTable};
+use super::types::{Aggregate, Type, TypeId, TypeKind, TypeTable};
 use super::units::{DieRef, Entry, Units};
 
 /// How many pointers are followed from a parameter to a type that is still described. What is further away has a name and no more:
@@ -58,7 +57,7 @@ impl<'a> Units<'a> {
     }
 
     /// Bytes of a value of the type.
-    fn size_of(&self, mut die: DieRef) -> Option<u64> {
+    pub(super) fn size_of(&self, mut die: DieRef) -> Option<u64> {
         let mut times = 1u64;
         for _ in 0..MAX_CHAIN {
             let entry = self.entry(die)?;
@@ -87,14 +86,14 @@ impl<'a> Units<'a> {
 
 /// Describes types, breadth first.
 pub(super) struct TypeBuilder<'t, 'a> {
-    units: &'t Units<'a>,
-    table: &'t mut TypeTable,
+    pub(super) units: &'t Units<'a>,
+    pub(super) table: &'t mut TypeTable,
     speller: Speller<'t, 'a>,
     known: HashMap<DieRef, Known>,
     void: Option<TypeId>,
     queue: VecDeque<(usize, DieRef)>,
     /// Pointers between a parameter and the type that is being described.
-    pointers: usize,
+    pub(super) pointers: usize,
 }
 
 struct Known {
@@ -121,7 +120,7 @@ impl<'t, 'a> TypeBuilder<'t, 'a> {
         *self.void.get_or_insert_with(|| table.push(Type { name: "void".to_owned(), size: None, kind: TypeKind::Void }))
     }
 
-    fn id_of(&mut self, die: DieRef, pointers: usize) -> TypeId {
+    pub(super) fn id_of(&mut self, die: DieRef, pointers: usize) -> TypeId {
         let known = self.known.entry(die).or_insert_with(|| {
             let kind = TypeKind::Unsupported(format!("it is more than {MAX_POINTERS} pointers away"));
             let ty = Type { name: self.speller.spell(die), size: self.units.size_of(die), kind };
@@ -182,64 +181,6 @@ impl<'t, 'a> TypeBuilder<'t, 'a> {
         TypeKind::Pointer { to, reference: entry.tag != dw::DW_TAG_pointer_type || name.starts_with('&') }
     }
 
-    fn aggregate(&mut self, die: DieRef, entry: &Entry<'a>) -> Aggregate {
-        let children = self.units.children(die);
-        Aggregate {
-            members: children.iter().filter_map(|(_, child)| self.member(die.unit, child)).collect(),
-            is_union: entry.tag == dw::DW_TAG_union_type,
-            is_declaration: is_flag_set(entry, dw::DW_AT_declaration),
-            is_passed_by_reference: entry.attr_value(dw::DW_AT_calling_convention)
-                == Some(AttributeValue::CallingConvention(dw::DW_CC_pass_by_reference)),
-            has_variants: children.iter().any(|(_, child)| child.tag == dw::DW_TAG_variant_part),
-        }
-    }
-
-    fn member(&mut self, unit: u32, entry: &Entry<'a>) -> Option<Member> {
-        let is_base = entry.tag == dw::DW_TAG_inheritance;
-        // A static member is a variable elsewhere, declared here (until DWARF 5).
-        let is_static = is_flag_set(entry, dw::DW_AT_external) || is_flag_set(entry, dw::DW_AT_declaration);
-        if is_static || !is_base && entry.tag != dw::DW_TAG_member {
-            return None;
-        }
-        let ty = self.type_of(unit, entry);
-        let name = if is_base {
-            self.table.get(ty).name.clone()
-        } else {
-            self.units.name_of(unit, entry).unwrap_or_default().to_owned()
-        };
-        let unsupported = |reason: String, table: &mut TypeTable| {
-            let like = table.get(ty).clone();
-            table.push(Type { kind: TypeKind::Unsupported(reason), ..like })
-        };
-        let number = |name| entry.attr_value(name).and_then(|value| value.udata_value());
-        if let Some(bits) = number(dw::DW_AT_bit_size) {
-            let offset =
-                number(dw::DW_AT_data_bit_offset).map(|bit| bit / 8).or(number(dw::DW_AT_data_member_location));
-            let ty = unsupported(format!("it is a bit-field of {bits} bits"), self.table);
-            return Some(Member { name, offset: offset.unwrap_or(0), ty });
-        }
-        match self.member_offset(unit, entry) {
-            Some(offset) => Some(Member { name, offset, ty }),
-            None => {
-                let ty = unsupported("its place in the object is computed".to_owned(), self.table);
-                Some(Member { name, offset: 0, ty })
-            }
-        }
-    }
-
-    /// `DW_AT_data_member_location`: a number, or in old DWARF an expression that adds one; missing in unions.
-    fn member_offset(&self, unit: u32, entry: &Entry<'a>) -> Option<u64> {
-        let Some(value) = entry.attr_value(dw::DW_AT_data_member_location) else { return Some(0) };
-        if let Some(offset) = value.udata_value() {
-            return Some(offset);
-        }
-        let mut operations = value.exprloc_value()?.operations(self.units.get(unit).unit.encoding());
-        match (operations.next().ok()??, operations.next().ok()?) {
-            (Operation::PlusConstant { value }, None) => Some(value),
-            _ => None,
-        }
-    }
-
     fn enumeration(&mut self, die: DieRef, entry: &Entry<'a>) -> TypeKind {
         let children = self.units.children(die);
         let values = || {
@@ -262,7 +203,7 @@ impl<'t, 'a> TypeBuilder<'t, 'a> {
     }
 
     /// The encoding of the number behind typedefs.
-    fn base_encoding(&self, mut die: DieRef) -> Option<DwAte> {
+    pub(super) fn base_encoding(&self, mut die: DieRef) -> Option<DwAte> {
         for _ in 0..MAX_CHAIN {
             let entry = self.units.entry(die)?;
             if entry.tag == dw::DW_TAG_base_type {
@@ -281,7 +222,8 @@ fn encoding_of(entry: &Entry) -> Option<DwAte> {
     }
 }
 
-fn is_signed(encoding: DwAte) -> bool {
+/// Whether numbers of this encoding have a sign.
+pub(super) fn is_signed(encoding: DwAte) -> bool {
     matches!(encoding, dw::DW_ATE_signed | dw::DW_ATE_signed_char)
 }
 

@@ -63,6 +63,15 @@ pub enum TypeKind {
         /// Elements of each dimension, the outermost first.
         counts: Vec<Option<u64>>,
     },
+    /// A part of a number: some bits of the bytes that they touch (`DW_AT_bit_size`).
+    BitField {
+        /// The type that it is declared with.
+        of: TypeId,
+        /// Bits before it, from the lowest of the first byte.
+        skip: u64,
+        /// How many it has.
+        bits: u64,
+    },
     /// Code: only ever pointed to.
     Function,
     /// What we do not understand, and why.
@@ -78,10 +87,39 @@ pub struct Aggregate {
     pub is_union: bool,
     /// `true` where only a declaration is known.
     pub is_declaration: bool,
-    /// `true` where `DW_TAG_variant_part` decides which members there are: not described here yet.
-    pub has_variants: bool,
+    /// What `DW_TAG_variant_part` says: which members there are besides, in which case.
+    pub variants: Option<VariantPart>,
+    /// What a template, or Rust's generic type, was given (`DW_TAG_template_type_parameter`), in the order of the source.
+    pub parameters: Vec<TypeId>,
     /// `true` where debug info says that functions are given a pointer to it (`DW_CC_pass_by_reference`); gcc never says so.
     pub is_passed_by_reference: bool,
+}
+
+/// Members of which a discriminant says whether they are there (DWARF 5, section 5.7.10).
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct VariantPart {
+    /// Where the discriminant lies; `None` where there is but one variant.
+    pub discriminant: Option<Discriminant>,
+    /// The variants in the order of the source.
+    pub variants: Vec<Variant>,
+}
+
+/// The number that tells variants apart.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Discriminant {
+    /// Bytes from the start of the aggregate.
+    pub offset: u64,
+    /// Its bytes, at most 16.
+    pub size: u64,
+}
+
+/// One of several sets of members.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Variant {
+    /// Values of the discriminant, first and last ones, as its bits are stored; none for the variant that is there in all other cases.
+    pub values: Vec<(u128, u128)>,
+    /// What is there then: rustc has one member, which has the variant's name.
+    pub member: Member,
 }
 
 /// One member of an aggregate.

@@ -85,7 +85,7 @@ impl Outline<'_> {
         let depth = depth.checked_sub(1)?;
         match &ty.kind {
             // C++'s empty classes have a size, and nobody copies what is in it.
-            TypeKind::Aggregate(aggregate) if !aggregate.has_variants && !aggregate.is_declaration => {
+            TypeKind::Aggregate(aggregate) if aggregate.variants.is_none() && !aggregate.is_declaration => {
                 for member in &aggregate.members {
                     self.visit(member.ty, offset.checked_add(member.offset)?, depth)?;
                 }

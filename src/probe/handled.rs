@@ -38,6 +38,6 @@ impl Recorder {
         let margin = 2 * u64::from(RECORD_BYTES + self.config.data_bytes);
         let copies = slots.into_iter().filter_map(|slot| self.slots.copy_live(slot, event.tid, margin)).collect();
         let memory = self.take_memory(event.pid, |range| range.moment_ns == event.moment_ns);
-        Some(Death { event, fault: Fault::ZERO, handled: vec![fault], slots: copies, memory })
+        Some(Death { event, fault: Fault::ZERO, handled: vec![fault], slots: copies, memory, oom_stack: Vec::new() })
     }
 }

@@ -5,12 +5,14 @@
 //! kernel if this process is killed, for everything hangs on file descriptors.
 
 mod attach;
+mod cost;
 mod error;
 mod handled;
 pub mod kernel_types;
 mod mappings;
 mod multi;
 mod object;
+mod oom;
 mod pool;
 mod roots;
 mod settings;
@@ -22,18 +24,21 @@ mod tier;
 use std::collections::HashMap;
 use std::mem::offset_of;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, RawFd};
+use std::path::Path;
 use std::time::{Duration, Instant};
 
 use aya::Ebpf;
 use aya::maps::{Array, HashMap as HashMapMap, Map, MapData, RingBuf};
-use aya::programs::RawTracePoint;
+use aya::programs::{KProbe, RawTracePoint};
 use lastwords_abi::layout::{Chunk, MemoryHeader, RETURN_ADDRESS, UNREADABLE, Window};
 use lastwords_abi::record::SURVIVED;
 use lastwords_abi::{Config, Counter, Event, Fault, Function, Target};
 
 pub use attach::{Links, Site};
+pub use cost::Ran;
 pub use error::ProbeError;
 pub use mappings::{Mapping, MappingLog};
+pub use oom::{OutOfMemory, out_of_memory};
 pub use roots::Root;
 pub use settings::{CRASHES, SURVIVED_TOLD, Settings};
 pub use tier::Tier;
@@ -53,6 +58,11 @@ const TRACEPOINTS: [(&str, &str); 6] = [
     ("signal_generate", "signal_generate"),
     ("mark_victim", "mark_victim"),
 ];
+
+/// Where kernels that have kprobes say so.
+const KPROBES: &str = "/sys/bus/event_source/devices/kprobe/type";
+/// How long the threads of a process that has ended are waited for: they have only their own end before them.
+const STRAGGLERS: Duration = Duration::from_millis(200);
 
 /// The recorder in the kernel, and this side of it.
 pub struct Recorder {
@@ -96,6 +106,8 @@ pub struct Death {
     pub slots: Vec<Vec<u8>>,
     /// What was copied of its memory, by address; ranges may overlap.
     pub memory: Vec<MemoryRange>,
+    /// Return addresses on the kernel's stack where it chose the process to be killed for lack of memory, the innermost first.
+    pub oom_stack: Vec<u64>,
 }
 
 /// A piece of a dead process's memory.
@@ -225,22 +237,35 @@ impl Recorder {
                     return Some(death);
                 }
             } else {
+                // As long as the fault is there, the kernel side leaves the slots of ending threads to us.
+                let slots = self.take_slots(event.pid);
                 let fault = self.take_fault(event.pid).unwrap_or(Fault::ZERO);
                 let handled = self.take_handled(event.pid);
-                let numbers = self.slots.of_process(event.pid);
-                let slots = numbers.iter().map(|&slot| self.slots.copy(slot)).collect();
-                self.read_slots.extend(numbers);
-                let slots_left = &self.slots;
-                self.read_slots.retain(|&slot| {
-                    let ended = slots_left.has_ended(slot);
-                    if ended {
-                        slots_left.release(slot);
-                    }
-                    !ended
-                });
-                return Some(Death { event, fault, handled, slots, memory: self.take_memory(event.pid, |_| true) });
+                let memory = self.take_memory(event.pid, |_| true);
+                let oom_stack = self.take_oom_stack(event.pid).unwrap_or_default();
+                return Some(Death { event, fault, handled, slots, memory, oom_stack });
             }
         }
+    }
+
+    /// The slots of a process whose last thread has told of its end. Others may still be a few instructions before that.
+    fn take_slots(&mut self, pid: u32) -> Vec<Vec<u8>> {
+        let numbers = self.slots.of_process(pid);
+        let deadline = Instant::now() + STRAGGLERS;
+        while numbers.iter().any(|&slot| !self.slots.has_ended(slot)) && Instant::now() < deadline {
+            std::thread::yield_now();
+        }
+        let slots = numbers.iter().map(|&slot| self.slots.copy(slot)).collect();
+        self.read_slots.extend(numbers);
+        let slots_left = &self.slots;
+        self.read_slots.retain(|&slot| {
+            let ended = slots_left.has_ended(slot);
+            if ended {
+                slots_left.release(slot);
+            }
+            !ended
+        });
+        slots
     }
 
     /// What was lost so far, by [`Counter`].
@@ -297,6 +322,7 @@ impl Recorder {
             let failed = |error| ProbeError::Tracepoint { name: tracepoint, source: Box::new(error) };
             tracepoint_program(&mut self.ebpf, name)?.attach(tracepoint).map_err(failed)?;
         }
+        watch_exits(&mut self.ebpf);
         Ok(())
     }
 
@@ -306,6 +332,27 @@ impl Recorder {
         fds.insert("EVENTS".to_owned(), self.events.as_fd().as_raw_fd());
         fds
     }
+}
+
+/// Watches processes that exit while they still have their memory: a handler may have made them. From Linux 6.16 on, `sched_process_exit` is
+/// early enough.
+fn watch_exits(ebpf: &mut Ebpf) {
+    if !Path::new(KPROBES).exists() {
+        tracing::info!(
+            "this kernel has no kprobes: before Linux 6.16, what a handler did before it exited cannot be told"
+        );
+        return;
+    }
+    let program = kernel_probe(ebpf).ok_or_else(|| missing("process_leaves").to_string());
+    let attach = |program: &mut KProbe| program.load().and_then(|()| program.attach("do_group_exit", 0));
+    match program.map(|program| attach(program).map_err(|error| error.to_string())) {
+        Ok(Ok(_)) => {}
+        Ok(Err(error)) | Err(error) => tracing::warn!(%error, "what handlers do before they exit cannot be told"),
+    }
+}
+
+fn kernel_probe(ebpf: &mut Ebpf) -> Option<&mut KProbe> {
+    ebpf.program_mut("process_leaves")?.try_into().ok()
 }
 
 fn load_tracepoints(ebpf: &mut Ebpf) -> Result<(), ProbeError> {

@@ -80,14 +80,16 @@ impl Settings {
         let index_entries = self.calls.max(1).next_power_of_two();
         let (offsets, has_fault_details) = types.task_offsets()?;
         let namespace = std::fs::metadata("/proc/self/ns/pid").map_err(no_namespace)?;
+        let streams = self.streams.unwrap_or_default();
         let config = Config {
             signals: self.signals.iter().fold(0, |set, signal| set | 1 << (signal - 1)),
             namespace_device: namespace.dev(),
             namespace_inode: namespace.ino(),
-            stream_list: self.streams.map_or(0, |streams| streams.list.0),
-            abort_message: self.streams.and_then(|streams| streams.abort_message).map_or(0, |message| message.0),
-            debug_slot: self.streams.and_then(|streams| streams.debug_slot).map_or(0, |slot| slot.0),
-            lowest_code: self.streams.map_or(0, |streams| streams.lowest_code.0),
+            stream_heads: streams.heads,
+            library_name_end: streams.library_name_end,
+            abort_message: streams.abort_message.map_or(0, |message| message.0),
+            debug_slot: streams.debug_slot.map_or(0, |slot| slot.0),
+            lowest_code: streams.lowest_code.0,
             slots: self.threads.max(1),
             index_entries,
             open_sets: index_entries,
@@ -98,6 +100,7 @@ impl Settings {
             has_fault_details: u32::from(has_fault_details),
             survived_told: if self.handled { SURVIVED_TOLD } else { 0 },
             reserved: 0,
+            stream: streams.layout,
             offsets,
         };
         let total = u64::from(config.slots) * u64::from(config.slot_bytes());

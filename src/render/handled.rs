@@ -8,15 +8,23 @@ use crate::report::{EndedBy, EndedWhen, Fault};
 pub fn verb(fault: &Fault) -> &'static str {
     match (&fault.ended_by, fault.survived) {
         (_, true) => "survived",
-        (Some(_), false) => "died of",
-        (None, false) => "was killed by",
+        (Some(ended_by), false) if !is_same_death(fault, ended_by) => "died of",
+        (_, false) => "was killed by",
     }
 }
 
-/// The sentence about the handler, if one was called.
+/// Whether the handler stepped aside, and the same fault killed the process: all programs in Rust have such a one.
+fn is_same_death(fault: &Fault, ended_by: &EndedBy) -> bool {
+    ended_by.when == EndedWhen::AfterHandler && ended_by.signal.as_ref() == Some(&fault.signal)
+}
+
+/// The sentence about the handler, if one was called; on a page that is not `verbose`, if that made a difference.
 #[must_use]
-pub fn sentence(fault: &Fault) -> Option<String> {
+pub fn sentence(fault: &Fault, verbose: bool) -> Option<String> {
     let handler = fault.handler.as_ref()?;
+    if !verbose && fault.ended_by.as_ref().is_some_and(|ended_by| is_same_death(fault, ended_by)) {
+        return None;
+    }
     let name = handler.function.as_deref().map_or_else(|| handler.address.to_string(), plain);
     let Some(ended_by) = &fault.ended_by else { return Some(format!("Its handler {name} dealt with it.")) };
     let when = match ended_by.when {

@@ -8,13 +8,11 @@ use owo_colors::OwoColorize;
 use super::call::{CallStyle, lines, place};
 use super::escape::plain;
 use super::output;
-use super::{frame, handled, source, style};
+use super::{frame, handled, source, style, threads};
 use crate::report::{Basis, Fault, Report, Thread};
 
-/// Calls that are shown of a thread that did not crash.
-const CALLS_OF_OTHERS: usize = 3;
-/// Threads with calls that are shown besides the one that crashed.
-const OTHER_THREADS: usize = 8;
+/// Calls of the thread that crashed that are shown without being asked for.
+const CALLS: usize = 20;
 
 /// The page about a report; a `verbose` one has all calls of all threads, registers, and all reasons.
 ///
@@ -30,7 +28,7 @@ pub fn page(report: &Report, verbose: bool) -> String {
 fn write_page(page: &mut String, report: &Report, verbose: bool) -> std::fmt::Result {
     writeln!(page, "{}", headline(report))?;
     write_findings(page, &report.fault)?;
-    if let Some(sentence) = handled::sentence(&report.fault) {
+    if let Some(sentence) = handled::sentence(&report.fault, verbose) {
         writeln!(page, "{sentence}")?;
     }
     let (crashed, others): (Vec<&Thread>, Vec<&Thread>) = report.threads.iter().partition(|thread| thread.crashed);
@@ -42,7 +40,7 @@ fn write_page(page: &mut String, report: &Report, verbose: bool) -> std::fmt::Re
         writeln!(page, "\n{}", "Output that was never written".style(style::strong()))?;
         pending.iter().try_for_each(|line| writeln!(page, "  {line}"))?;
     }
-    write_others(page, &others, report, verbose)?;
+    threads::write_others(page, &others, report, verbose)?;
     let losses = losses(report, verbose);
     if !losses.is_empty() {
         writeln!(page, "\n{}", "What is missing".style(style::strong()))?;
@@ -81,8 +79,9 @@ fn write_crashed(page: &mut String, thread: &Thread, report: &Report, verbose: b
             writeln!(page, "  {}", words.join("  ").style(style::faint()))?;
         }
     }
-    writeln!(page, "\n{}", calls_heading(thread))?;
-    write_calls(page, thread, 0, report, verbose)
+    let shown = if verbose { usize::MAX } else { CALLS }.min(thread.calls.len());
+    writeln!(page, "\n{}", calls_heading(thread, shown))?;
+    write_calls(page, thread, shown, report, verbose)
 }
 
 /// The lines around the innermost of the program's own frames.
@@ -96,49 +95,34 @@ fn write_source(page: &mut String, thread: &Thread, report: &Report) -> std::fmt
 }
 
 /// `Thread 4711 "exp1"`
-fn thread_name(thread: &Thread) -> String {
+pub(super) fn thread_name(thread: &Thread) -> String {
     let name = thread.name.as_deref().map(|name| format!(" \"{}\"", plain(name))).unwrap_or_default();
     format!("Thread {}{name}", thread.tid)
 }
 
 /// How many calls follow, of how many.
-fn calls_heading(thread: &Thread) -> String {
-    let shown = thread.calls.len();
-    match (thread.calls_total, thread.calls_overwritten) {
-        (None, _) => "Its calls were not recorded: no ring was left for it.".into(),
-        (Some(0), _) => "It made no call of a watched function.".into(),
-        (Some(1), 0) if shown == 1 => "Its only call of a watched function:".into(),
-        (Some(total), 0) if total == shown as u64 => format!("Its {total} calls of watched functions, oldest first:"),
-        (Some(total), _) => format!("Its last {shown} of {total} calls of watched functions, oldest first:"),
+fn calls_heading(thread: &Thread, shown: usize) -> String {
+    let more = if shown < thread.calls.len() { format!(" (-v shows {})", thread.calls.len()) } else { String::new() };
+    match thread.calls_total {
+        None => "Its calls were not recorded: no ring was left for it.".into(),
+        Some(0) => "It made no call of a watched function.".into(),
+        Some(1) if shown == 1 => "Its only call of a watched function:".into(),
+        Some(total) if total == shown as u64 => format!("Its {total} calls of watched functions, oldest first:"),
+        Some(total) => format!("Its last {shown} of {total} calls of watched functions{more}, oldest first:"),
     }
 }
 
-/// The calls but the oldest `skipped`.
-fn write_calls(page: &mut String, thread: &Thread, skipped: usize, report: &Report, verbose: bool) -> std::fmt::Result {
+/// The last calls of a thread.
+pub(super) fn write_calls(
+    page: &mut String,
+    thread: &Thread,
+    shown: usize,
+    report: &Report,
+    verbose: bool,
+) -> std::fmt::Result {
     let style = CallStyle { verbose, directory: report.process.cwd.as_deref() };
-    let calls = thread.calls.get(skipped..).unwrap_or_default();
+    let calls = &thread.calls[thread.calls.len().saturating_sub(shown)..];
     lines(calls, style).iter().try_for_each(|line| writeln!(page, "  {line}"))
-}
-
-fn write_others(page: &mut String, others: &[&Thread], report: &Report, verbose: bool) -> std::fmt::Result {
-    let (busy, idle): (Vec<&Thread>, Vec<&Thread>) = others.iter().partition(|thread| !thread.calls.is_empty());
-    let (threads, calls) = if verbose { (usize::MAX, usize::MAX) } else { (OTHER_THREADS, CALLS_OF_OTHERS) };
-    for thread in busy.iter().take(threads) {
-        let shown = thread.calls.len().min(calls);
-        let total = thread.calls_total.unwrap_or(0).max(thread.calls.len() as u64);
-        let of_all =
-            if shown as u64 == total { counted(total, "call") } else { format!("last {shown} of {total} calls") };
-        writeln!(page, "\n{}, {of_all}:", thread_name(thread).style(style::strong()))?;
-        write_calls(page, thread, thread.calls.len() - shown, report, verbose)?;
-    }
-    let hidden = busy.len().saturating_sub(threads);
-    if hidden > 0 {
-        writeln!(page, "\n{} with calls (-v shows them)", counted(hidden as u64, "more thread"))?;
-    }
-    if !idle.is_empty() {
-        writeln!(page, "\n{} without a recorded call", counted(idle.len() as u64, "thread"))?;
-    }
-    Ok(())
 }
 
 /// What a reader might miss, a line each.
@@ -180,7 +164,7 @@ fn losses(report: &Report, verbose: bool) -> Vec<String> {
     losses
 }
 
-fn counted(count: u64, noun: &str) -> String {
+pub(super) fn counted(count: u64, noun: &str) -> String {
     match (count, noun.strip_suffix("ss")) {
         (1, _) => format!("1 {noun}"),
         (_, Some(_)) => format!("{count} {noun}es"),

@@ -3,14 +3,15 @@
 use owo_colors::OwoColorize;
 use serde_json::Value as Json;
 
+use super::composite::{self, Composite, bytes_of, composite, is_number};
 use super::escape::{plain, quoted, quoted_bytes};
 use super::style;
 use crate::report::{State, Value};
 
 /// Levels of structs and pointers that are shown within each other.
-const MAX_DEPTH: u32 = 4;
+const MAX_DEPTH: u32 = 5;
 
-/// `str = "text"`, `point = {x = 1, y = 2}`, `"a long te"…`, `<unreadable: no readable memory is mapped at 0xdead>`.
+/// `str = "text"`, `point = point {x: 1, y: 2}`, `"a long te"…`, `<unreadable: no readable memory is mapped at 0xdead>`.
 #[must_use]
 pub fn named(value: &Value) -> String {
     labelled(value, 0)
@@ -22,14 +23,17 @@ pub fn bare(value: &Value) -> String {
     at_depth(value, 0)
 }
 
-fn labelled(value: &Value, depth: u32) -> String {
+pub(super) fn labelled(value: &Value, depth: u32) -> String {
     let text = match &value.at_entry {
         Some(before) => with_entry(value, before, depth),
         None => at_depth(value, depth),
     };
-    match &value.name {
-        Some(name) => format!("{} = {text}", plain(name)),
-        None => text,
+    match (&value.key, &value.name) {
+        (Some(key), _) => format!("{}: {text}", at_depth(key, depth)),
+        (None, Some(name)) if depth == 0 => format!("{} = {text}", plain(name)),
+        // Elements of a tuple have numbers for names.
+        (None, Some(name)) if !is_number(name) => format!("{}: {text}", plain(name)),
+        _ => text,
     }
 }
 
@@ -44,7 +48,7 @@ fn with_entry(value: &Value, before: &Value, depth: u32) -> String {
     }
 }
 
-fn at_depth(value: &Value, depth: u32) -> String {
+pub(super) fn at_depth(value: &Value, depth: u32) -> String {
     let then = then(value, depth);
     match value.now.as_deref().filter(|_| depth < MAX_DEPTH) {
         Some(now) => format!("{then} {}", format!("(now {})", at_depth(now, depth + 1)).style(style::doubt())),
@@ -57,12 +61,15 @@ fn then(value: &Value, depth: u32) -> String {
     let reason = || value.reason.as_deref().map(|reason| format!(": {}", plain(reason))).unwrap_or_default();
     let doubtful = |text: String| text.style(style::doubt()).to_string();
     // Parts have marks of their own.
-    if has_named_members(value) && depth < MAX_DEPTH {
-        return members(value, depth);
+    if let Some(composite) = composite(value).filter(|_| depth < MAX_DEPTH) {
+        return on_one_line(&composite, depth);
     }
-    if value.value.is_array() && !value.members.is_empty() && depth < MAX_DEPTH {
-        let elements: Vec<String> = value.members.iter().map(|element| at_depth(element, depth + 1)).collect();
-        return format!("[{}]", elements.join(", "));
+    if let (State::Exact | State::Truncated, Json::Array(elements)) = (value.state, &value.value) {
+        let mark = if value.state == State::Truncated { doubtful(", …".into()) } else { String::new() };
+        return match bytes_of(&value.ty, elements) {
+            Some(bytes) => bytes,
+            None => format!("[{}{mark}]", elements.iter().map(json).collect::<Vec<_>>().join(", ")),
+        };
     }
     match value.state {
         State::Exact => exact(value, depth),
@@ -83,6 +90,9 @@ fn then(value: &Value, depth: u32) -> String {
 /// A value that the program had, with what is odd about it.
 fn exact(value: &Value, depth: u32) -> String {
     let mut text = content(value).style(style::value()).to_string();
+    if let Some(symbol) = &value.symbol {
+        text = format!("{text} {}", format!("<{}>", plain(symbol)).style(style::faint()));
+    }
     if let Some(target) = value.target.as_deref().filter(|_| depth < MAX_DEPTH) {
         text = format!("{text} → {}", at_depth(target, depth + 1));
     }
@@ -92,18 +102,18 @@ fn exact(value: &Value, depth: u32) -> String {
     text
 }
 
-fn has_named_members(value: &Value) -> bool {
-    value.value.is_object() && !value.members.is_empty()
-}
-
-fn members(value: &Value, depth: u32) -> String {
-    let members: Vec<String> = value.members.iter().map(|member| labelled(member, depth + 1)).collect();
-    format!("{{{}}}", members.join(", "))
+fn on_one_line(composite: &Composite<'_>, depth: u32) -> String {
+    let mut parts: Vec<String> = composite.parts.iter().map(|part| labelled(part, depth + 1)).collect();
+    if composite.is_cut {
+        parts.push("…".style(style::doubt()).to_string());
+    }
+    format!("{}{}{}", composite.open, parts.join(", "), composite.close)
 }
 
 /// What stands in `value` and beside it, whatever the state.
 fn content(value: &Value) -> String {
     match &value.value {
+        _ if value.variant.is_some() && value.members.is_empty() => composite::variant_name(value),
         Json::Null => "NULL".into(),
         Json::String(text) if is_text(value) => {
             value.bytes.as_deref().and_then(quoted_bytes).unwrap_or_else(|| quoted(text))
@@ -122,7 +132,7 @@ fn is_text(value: &Value) -> bool {
 }
 
 /// A list or an object of plain values.
-fn json(value: &Json) -> String {
+pub(super) fn json(value: &Json) -> String {
     match value {
         Json::String(text) => plain(text),
         Json::Array(elements) => {
@@ -131,7 +141,7 @@ fn json(value: &Json) -> String {
         }
         Json::Object(members) => {
             let members: Vec<String> =
-                members.iter().map(|(name, value)| format!("{} = {}", plain(name), json(value))).collect();
+                members.iter().map(|(name, value)| format!("{}: {}", plain(name), json(value))).collect();
             format!("{{{}}}", members.join(", "))
         }
         other => other.to_string(),

@@ -2,7 +2,7 @@
 
 use owo_colors::OwoColorize;
 
-use super::{style, value};
+use super::{style, tree, value};
 use crate::report::{Frame, State, Value};
 
 /// Frames whose locals are shown without being asked for: the innermost ones of the program's own.
@@ -47,7 +47,7 @@ fn cut(line: String, columns: usize) -> String {
 #[must_use]
 pub fn locals(frame: &Frame, before: usize, verbose: bool) -> Vec<String> {
     if verbose {
-        return frame.locals.iter().map(value::named).collect();
+        return frame.locals.iter().flat_map(tree::lines).collect();
     }
     if before >= FRAMES || !frame.own {
         return Vec::new();
@@ -113,7 +113,7 @@ mod tests {
         let shown = strip(&arguments(&frame(), false));
         let expected = r#"(r = 0x5000, len = 3 (was 4 at entry), name = "bob" (at entry), path = "/tmp" (at entry), long = "xxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxx…)"#;
         assert_eq!(shown, expected);
-        assert!(strip(&arguments(&frame(), true)).starts_with("(r = 0x5000 → {id = 7}, len"));
+        assert!(strip(&arguments(&frame(), true)).starts_with("(r = 0x5000 → {id: 7}, len"));
     }
 
     /// Guards against a page of locals that nobody asked for.
@@ -121,8 +121,8 @@ mod tests {
     fn locals_of_the_first_frames_are_shown_as_far_as_they_are_known() {
         let shown =
             |before, verbose| -> Vec<String> { locals(&frame(), before, verbose).iter().map(|it| strip(it)).collect() };
-        assert_eq!(shown(0, false), ["i = 1", "r = 0x5000 → {id = 7}", "1 more local (-v shows them)"]);
+        assert_eq!(shown(0, false), ["i = 1", "r = 0x5000 → {id: 7}", "1 more local (-v shows them)"]);
         assert_eq!(shown(FRAMES, false), [""; 0]);
-        assert_eq!(shown(FRAMES, true), ["i = 1", "lost = <optimized out>", "r = 0x5000 → {id = 7}"]);
+        assert_eq!(shown(FRAMES, true), ["i = 1", "lost = <optimized out>", "r = 0x5000 → {id: 7}"]);
     }
 }

@@ -107,12 +107,22 @@ pub struct Value {
     /// For a pointer, and for what it was followed to: the address it holds. `"0x0"` is NULL.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub address: Option<Address>,
-    /// For a string: its length in bytes, where the whole of it is known, however much of it was kept.
+    /// For a string: its length in bytes, where the whole of it is known, however much of it was kept. For a list or a map: how many
+    /// elements it has.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub length: Option<u64>,
     /// For an enumerator: the number behind the name.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub number: Option<serde_json::Value>,
+    /// For an enum of Rust, and for C++'s `std::variant`: which of its variants it is.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub variant: Option<String>,
+    /// For an element of a map: its key.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub key: Option<Box<Value>>,
+    /// For a pointer: the function or variable that it points to, or into (`table+0x10`).
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub symbol: Option<String>,
     /// For a character: what it looks like in a source. One of C has it only where it can be printed.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub text: Option<String>,
@@ -126,7 +136,8 @@ pub struct Value {
     /// something else, or cannot be read any more.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub now: Option<Box<Value>>,
-    /// For a struct, class or union: its members with their types and states. For an array: its elements, unless all are exact.
+    /// For a struct, class or union: its members with their types and states. For a list: its elements, unless all are
+    /// exact numbers.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub members: Vec<Value>,
     /// For a local variable of a frame: the line that declares it.

@@ -20,6 +20,8 @@ pub enum Compiler {
     Gcc,
     /// clang and clang++.
     Clang,
+    /// gcc with musl in the place of glibc; C only.
+    Musl,
 }
 
 /// A program from `fixtures/`, and the arguments that it will be given. Built when it is first needed.
@@ -163,10 +165,11 @@ impl Fixture {
         let language = Path::new(&self.source).extension().and_then(OsStr::to_str);
         match (language, self.compiler) {
             (Some("rs"), _) => ("rustc", &["--edition=2024", "-g", "-C", "debug-assertions=off"]),
-            (Some("cpp"), Compiler::Gcc) => ("g++", &["-g", "-std=c++17"]),
+            (Some("cpp"), Compiler::Gcc | Compiler::Musl) => ("g++", &["-g", "-std=c++17"]),
             (Some("cpp"), Compiler::Clang) => ("clang++", &["-g", "-std=c++17"]),
             (_, Compiler::Gcc) => ("gcc", &["-g", "-std=gnu11"]),
             (_, Compiler::Clang) => ("clang", &["-g", "-std=gnu11"]),
+            (_, Compiler::Musl) => ("musl-gcc", &["-g", "-std=gnu11"]),
         }
     }
 

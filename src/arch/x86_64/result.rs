@@ -64,7 +64,7 @@ fn rust_aggregate(ty: &Type, aggregate: &Aggregate, size: u64, types: &TypeTable
     };
     let is_pointer = ["&", "*const ", "*mut "].iter().any(|prefix| ty.name.starts_with(prefix));
     let is_pair = matches!(&aggregate.members[..], [a, b] if is_word(a.ty) && is_word(b.ty));
-    if is_pointer && is_pair && size == MAX_REGISTER_BYTES && !aggregate.has_variants {
+    if is_pointer && is_pair && size == MAX_REGISTER_BYTES && aggregate.variants.is_none() {
         return ReturnPlace::Integer { size: MAX_REGISTER_BYTES as u32 };
     }
     unavailable("Rust does not promise where a result of this type is".into())

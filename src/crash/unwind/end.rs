@@ -28,6 +28,8 @@ pub enum End {
     NoTable,
     /// There is none, because the file is not to be had.
     NoFile(ModuleProblem),
+    /// The call frame information leads through a register that is not known, since its place on the stack was not captured.
+    LostRegister,
     /// The call frame information cannot be followed.
     BadTable,
     /// There are more frames than anybody looks at.
@@ -53,6 +55,9 @@ impl fmt::Display for End {
                 f.write_str("there is no call frame information for this code, and no frame pointer leads on")
             }
             Self::NoFile(problem) => write!(f, "there is no call frame information for this code: {problem}"),
+            Self::LostRegister => {
+                f.write_str("the stack cannot be followed: a register that leads to the next frame is not known")
+            }
             Self::BadTable => f.write_str("the call frame information for this code cannot be followed"),
             Self::TooMany => f.write_str("there are more frames than are followed"),
         }

@@ -13,13 +13,15 @@ struct Evaluation<'e, 'w, 'm> {
     frame: &'e RawFrame,
     /// The first read that failed.
     unknown: Cell<Option<Unknown>>,
+    /// A register was asked for that is not known.
+    needs_register: Cell<bool>,
 }
 
 impl Walk<'_, '_> {
     /// The frame that called `frame`, as `row` describes it.
     pub(super) fn caller_by_table(&self, frame: &RawFrame, row: &UnwindRow<'_>) -> Result<Caller, Stop> {
         let arch = self.code.arch;
-        let evaluation = Evaluation { walk: self, frame, unknown: Cell::new(None) };
+        let evaluation = Evaluation { walk: self, frame, unknown: Cell::default(), needs_register: Cell::default() };
         let Some(cfa) = evaluation.cfa(&row.cfa) else { return Err(evaluation.why().into()) };
         let stopped = |end| Stop { cfa: Some(Avma(cfa)), end };
         let return_address = match row.rule(row.return_address) {
@@ -73,7 +75,9 @@ impl Evaluation<'_, '_, '_> {
     }
 
     fn register(&self, number: u16) -> Option<u64> {
-        self.frame.registers.get(number)
+        let value = self.frame.registers.get(number);
+        self.needs_register.set(self.needs_register.get() || value.is_none());
+        value
     }
 
     fn read(&self, address: Avma, size: u8) -> Option<u64> {
@@ -83,6 +87,7 @@ impl Evaluation<'_, '_, '_> {
 
     /// Why something could not be evaluated.
     fn why(&self) -> End {
-        self.unknown.get().map_or(End::BadTable, End::Memory)
+        let otherwise = if self.needs_register.get() { End::LostRegister } else { End::BadTable };
+        self.unknown.get().map_or(otherwise, End::Memory)
     }
 }

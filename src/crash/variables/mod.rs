@@ -29,7 +29,7 @@ use crate::dwarf::variables::{FrameState as _, Missing, Part, Spot, Variable};
 use crate::report::{Frame, FrameKind, State, Value};
 
 /// Pointers to something else than text that are followed, one after the other.
-const LEVELS: u32 = 1;
+const LEVELS: u32 = 3;
 
 /// How much is told of one thread.
 #[derive(Clone, Copy, Debug)]

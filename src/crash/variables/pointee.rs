@@ -6,8 +6,8 @@ use crate::crash::decode::{Decoder, Pointees};
 use crate::crash::memory::Unknown;
 use crate::crash::pieces::Bytes;
 use crate::crash::text::Text;
-use crate::dwarf::types::{Aggregate, Type, TypeKind};
-use crate::plan::shape::{is_c_string, str_parts};
+use crate::dwarf::types::{Type, TypeKind};
+use crate::plan::shape::is_c_string;
 use crate::report::{Address, State, Value};
 
 /// Elements of an array that are shown.
@@ -35,49 +35,45 @@ impl Pointees for Behind<'_, '_> {
         };
         let TypeKind::Pointer { to, .. } = ty.kind else { return value };
         let resolved = decoder.types.resolve(to);
+        let symbol = self.symbol_at(Avma(address.0));
+        let is_named = symbol.is_some();
+        let value = Value { symbol, ..value };
         let size = resolved.size.and_then(|size| usize::try_from(size).ok()).filter(|size| *size > 0);
-        let Some(size) = size.filter(|_| self.levels > 0 && is_shown(&resolved.kind)) else { return value };
+        let is_followed = self.levels > 0 && is_shown(&resolved.kind) && !(is_named && is_vtable(ty));
+        let Some(size) = size.filter(|_| is_followed) else { return value };
+        if decoder.is_within(address, to) {
+            return Value { reason: Some("it leads back to what it is in".into()), ..value };
+        }
         let bytes = self.bytes(Avma(address.0), size);
         if bytes.known_part(0, size).is_empty() {
             return value;
         }
         let behind = Self { levels: self.levels - 1, ..*self };
-        let inner = Decoder::in_memory(decoder.types, &bytes, &behind, decoder.parts_left());
+        let inner = decoder.inside(&bytes, &behind, address, to);
         let target = inner.value(None, to, 0, 1);
         decoder.parts.set(inner.parts.get());
         Value { target: Some(Box::new(target)), ..value }
     }
 
-    fn str(&self, decoder: &Decoder<'_>, value: &Value, ty: &Type, aggregate: &Aggregate, at: usize) -> Option<Value> {
-        let (pointer, length) = str_parts(ty, aggregate, decoder.types)?;
-        let word = |offset: u64| {
-            let at = usize::try_from(offset).ok()?.checked_add(at)?;
-            let bytes = decoder.bytes.get(at, size_of::<u64>()).ok()?;
-            Some(u64::from_le_bytes(bytes.try_into().ok()?))
-        };
-        let (address, length) = (word(pointer)?, word(length)?);
-        let value = Value { address: Some(Address(address)), length: Some(length), ..value.clone() };
+    fn bytes(&self, at: Avma, size: usize) -> Bytes {
+        let mut bytes = Bytes::default();
+        self.add(&mut bytes, at, size);
+        bytes
+    }
+
+    fn counted_text(&self, value: Value, address: Address, length: u64) -> Value {
+        let value = Value { address: Some(address), length: Some(length), ..value };
         let limit = usize::try_from(length).unwrap_or(usize::MAX).min(self.text_bytes);
-        let known = self.image.known_part(Avma(address), limit);
-        Some(match known.len() as u64 {
+        let known = self.image.known_part(Avma(address.0), limit);
+        match known.len() as u64 {
             known_bytes if known_bytes == length => shown(value, known),
             known_bytes if known_bytes == limit as u64 => {
                 cut(value, known, format!("only its first {limit} bytes are shown"))
             }
-            _ => self.broken(value, known, address, ""),
-        })
+            _ => self.broken(value, known, address.0, ""),
+        }
     }
 
-    fn text_bytes(&self) -> usize {
-        self.text_bytes
-    }
-
-    fn max_elements(&self) -> u64 {
-        MAX_ELEMENTS
-    }
-}
-
-impl Behind<'_, '_> {
     fn c_string(&self, value: Value, address: Address) -> Value {
         if address.0 == 0 {
             return value;
@@ -93,6 +89,20 @@ impl Behind<'_, '_> {
         }
     }
 
+    fn symbol_at(&self, at: Avma) -> Option<String> {
+        self.image.code().symbol_at(at)
+    }
+
+    fn text_bytes(&self) -> usize {
+        self.text_bytes
+    }
+
+    fn max_elements(&self) -> u64 {
+        MAX_ELEMENTS
+    }
+}
+
+impl Behind<'_, '_> {
     /// A text of which only `known` is there.
     fn broken(&self, value: Value, known: &[u8], address: u64, note: &str) -> Value {
         let unknown = self.image.why_unknown(Avma(address.wrapping_add(known.len() as u64)));
@@ -105,13 +115,6 @@ impl Behind<'_, '_> {
             Unknown::NotCaptured(_) => Value { state: State::Unavailable, reason: Some(unknown.to_string()), ..value },
             _ => Value { state: State::Unreadable, reason: Some(unknown.to_string()), ..value },
         }
-    }
-
-    /// The memory from `at` on.
-    pub fn bytes(&self, at: Avma, size: usize) -> Bytes {
-        let mut bytes = Bytes::default();
-        self.add(&mut bytes, at, size);
-        bytes
     }
 
     /// Appends `size` bytes of the memory from `at` on.
@@ -130,11 +133,16 @@ impl Behind<'_, '_> {
     }
 }
 
+/// What compilers call the type of a vtable's pointer: its target is a list of code addresses.
+fn is_vtable(ty: &Type) -> bool {
+    ty.name.contains("(**") || ty.name.contains("__vtbl_ptr_type")
+}
+
 /// Whether what a pointer points to says more than its address.
 fn is_shown(kind: &TypeKind) -> bool {
     match kind {
         TypeKind::Void | TypeKind::Function | TypeKind::Unsupported(_) => false,
-        TypeKind::Aggregate(aggregate) => !aggregate.is_declaration && !aggregate.has_variants,
+        TypeKind::Aggregate(aggregate) => !aggregate.is_declaration,
         _ => true,
     }
 }

@@ -108,9 +108,10 @@ fn c_types_are_described_with_their_parts() {
         [("a", 0, "int"), ("next", 8, "struct rec *"), ("b", 16, "unsigned int"), ("name", 17, "char[16]")]
     );
     assert_eq!(aggregate.members[1].ty, described.parameter("many", "r").ty);
-    assert_eq!(
-        types.get(aggregate.members[2].ty).kind,
-        TypeKind::Unsupported("it is a bit-field of 3 bits".to_owned())
+    assert!(
+        matches!(types.get(aggregate.members[2].ty).kind, TypeKind::BitField { skip: 0, bits: 3, .. }),
+        "{:?}",
+        types.get(aggregate.members[2].ty)
     );
     let name = types.get(aggregate.members[3].ty);
     assert!(matches!(&name.kind, TypeKind::Array { counts, .. } if *counts == [Some(16)]), "{name:?}");

@@ -111,7 +111,7 @@ fn rust_functions_have_readable_names_and_types() {
         assert_eq!(described.function("program::mixed").language, Language::Rust);
         assert_eq!(described.ty("program::mixed", "letter").kind, TypeKind::Character { unicode: true, signed: false });
         assert!(
-            matches!(&described.ty("program::mixed", "maybe").kind, TypeKind::Aggregate(it) if it.has_variants),
+            matches!(&described.ty("program::mixed", "maybe").kind, TypeKind::Aggregate(it) if it.variants.is_some()),
             "{level}"
         );
         let TypeKind::Aggregate(text) = &described.ty("program::mixed", "text").kind else { panic!("no aggregate") };

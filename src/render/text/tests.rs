@@ -4,7 +4,7 @@ use serde_json::json;
 
 use super::*;
 use crate::report::tests::{int_value, small_report, text_value};
-use crate::report::{Address, Call, ReturnState, Returned, Skipped, State, Value};
+use crate::report::{Address, Call, Frame, ReturnState, Returned, Skipped, State, Value};
 
 fn shown(report: &Report, verbose: bool) -> String {
     anstream::adapter::strip_str(&page(report, verbose)).to_string()
@@ -105,7 +105,7 @@ fn every_value_that_is_not_exact_is_marked() {
     p = <of an unknown state: 7>
     c = 97 'a'
     b = 2 (neither false (0) nor true (1), but 2)
-    point = {x = 1, p = <optimized out>}
+    point = int {x: 1, p: <optimized out>}
     q = 0x1000 → 7
     "#);
 }
@@ -171,21 +171,27 @@ fn other_threads_are_folded() {
             ..Thread::default()
         });
     }
-    report.threads.push(Thread { tid: 99, ..Thread::default() });
+    let frame = |function: &str, own| Frame { function: Some(function.into()), own, ..Frame::default() };
+    let serve = Frame { file: Some("/home/me/srv.c".into()), line: Some(31), ..frame("serve", true) };
+    let frames = vec![frame("poll", false), serve];
+    report.threads.push(Thread { tid: 98, frames: frames.clone(), ..Thread::default() });
+    report.threads.push(Thread { tid: 99, frames, ..Thread::default() });
+    report.threads.push(Thread { tid: 100, ..Thread::default() });
 
     let page = shown(&report, false);
 
     let from = page.find("\nThread 7").unwrap();
     insta::assert_snapshot!(&page[from..], @r#"
 
-    Thread 7 "w\u{7}", last 3 of 40 calls:
+    Thread 7 "w\u{7}"; last 3 of 40 calls:
       #2  +0.002000s  f()   had not returned
       #3  +0.003000s  f()   had not returned
       #4  +0.004000s  f()   had not returned
 
     2 more threads with calls (-v shows them)
 
-    1 thread without a recorded call
+    2 threads without a recorded call, in poll, called by serve, srv.c:31 (98, 99)
+    1 thread without a recorded call, without a known stack (100)
     "#);
     assert_eq!(shown(&report, true).matches("had not returned").count(), 50);
 }

@@ -53,6 +53,11 @@ impl Dead {
 
     /// Runs `program` until its deadly signal number `which`, from 1.
     pub fn at_signal(program: &Path, which: usize) -> Self {
+        Self::with_memory(program, which, &[])
+    }
+
+    /// The same, with all of its memory that is called so in /proc/PID/maps: `[heap]`.
+    pub fn with_memory(program: &Path, which: usize, wanted: &[&str]) -> Self {
         let (leader, crashed) = run_until_signal(program, which);
         let mappings = mappings(leader);
         let mut tids = vec![crashed];
@@ -66,6 +71,9 @@ impl Dead {
             copy(&mem, sp.saturating_sub(RED_ZONE_BYTES)..sp.saturating_add(STACK_BYTES), &mut memory);
         }
         copy(&mem, main_stack.end - OUTER_BYTES..main_stack.end, &mut memory);
+        for mapping in mappings.iter().filter(|mapping| wanted.contains(&mapping.path.as_str())) {
+            copy(&mem, mapping.range.clone(), &mut memory);
+        }
         let modules = ModuleMap::new(modules(&mappings), &[]);
         end(leader);
         Self { threads, memory, modules, stack_end: Avma(main_stack.end) }

@@ -3,6 +3,7 @@
 mod entry;
 mod gdb;
 mod sources;
+mod values;
 
 use super::*;
 use crate::binary::fixture::Fixture;
@@ -12,7 +13,10 @@ use crate::plan::Plan;
 
 /// The frames of the crashed thread, with values.
 fn frames_of(fixture: &Fixture) -> Vec<Frame> {
-    let dead = Dead::of(&fixture.program());
+    frames_of_dead(&Dead::of(&fixture.program()))
+}
+
+fn frames_of_dead(dead: &Dead) -> Vec<Frame> {
     let code = dead.code();
     let backtrace = dead.backtrace(0);
     let placed = frames::place(&backtrace, &code);
@@ -60,7 +64,7 @@ fn unoptimized_frames_have_all_values() {
         );
         let middle = shown(frame(&frames, "middle"));
         let expected = [
-            r#"r = {name = "alice", id = 7, next = NULL, weight = -1.5}"#,
+            r#"r = rec {name: "alice", id: 7, next: NULL, weight: -1.5}"#,
             "color = GREEN",
             "ratio = 0.25",
             "letter = 120 'x'",

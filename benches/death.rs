@@ -1,0 +1,139 @@
+//! What a death costs: `cargo bench --bench death` prints how long the eBPF programs run at the death of a process of 16 threads, and how long
+//! it takes from the fault of a small program to its complete report on the disk. Needs root and gcc.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+use std::thread::sleep;
+use std::time::{Duration, Instant, SystemTime};
+
+use lastwords::binary::{Binary, Streams};
+use lastwords::launch::Suspended;
+use lastwords::plan::build::{Options, prepare};
+use lastwords::plan::select::Selection;
+use lastwords::probe::{Ran, Recorder, Settings};
+use serde_json::Value;
+
+const ROUNDS: usize = 15;
+const THREADS: &str = "16";
+const COUNTING: &str = "/proc/sys/kernel/bpf_stats_enabled";
+/// No death takes longer, unless something hangs.
+const LIMIT: Duration = Duration::from_secs(20);
+
+/// Has the kernel count how long eBPF programs run, as long as it lives.
+struct Counting {
+    before: String,
+}
+
+impl Counting {
+    fn begin() -> Self {
+        let before = fs::read_to_string(COUNTING).expect("root, and a kernel that counts");
+        fs::write(COUNTING, "1").expect("root");
+        Self { before }
+    }
+}
+
+impl Drop for Counting {
+    fn drop(&mut self) {
+        // Somebody else may have changed it meanwhile; nothing can be done about that here.
+        let _ = fs::write(COUNTING, self.before.trim());
+    }
+}
+
+fn main() {
+    let folder = std::env::temp_dir().join(format!("lastwords-bench-{}", std::process::id()));
+    fs::create_dir_all(&folder).expect("a folder for the programs");
+    in_the_kernel(&build(&folder, "crowd", &["-pthread"]));
+    println!();
+    println!("| program | fault to report on disk | slowest of {ROUNDS} |");
+    println!("| --- | --- | --- |");
+    for (name, arguments) in [("exp1", vec![]), ("deep", vec!["crash"]), ("crowd", vec![THREADS])] {
+        to_the_disk(&folder, &build(&folder, name, &["-pthread"]), &arguments);
+    }
+    let _ = fs::remove_dir_all(folder);
+}
+
+/// How long the programs run at a death, which is what holds it up.
+fn in_the_kernel(program: &Path) {
+    let _counting = Counting::begin();
+    let prepared = prepare(Binary::open(program).expect("a program"), &Selection::default(), &Options::default());
+    let prepared = prepared.expect("a plan");
+    let settings = Settings { streams: Streams::of(&prepared.binaries[0]), ..Settings::default() };
+    let (mut whole, mut delivered) = (Vec::new(), Vec::new());
+    for _ in 0..ROUNDS {
+        let mut recorder = Recorder::load(&prepared.plan, &settings).expect("root, and a kernel that can do it");
+        recorder.attach(&prepared.plan, None).expect("probes");
+        let arguments = [program.into(), THREADS.into()];
+        let suspended = Suspended::new(program, &arguments, None).expect("a process");
+        recorder.watch(suspended.pid().as_raw().cast_unsigned()).expect("a process to watch");
+        let running = suspended.start().expect("the program");
+        let begin = Instant::now();
+        while recorder.next_death().is_none() {
+            assert!(begin.elapsed() < LIMIT, "no death is told");
+            sleep(Duration::from_millis(1));
+        }
+        while running.ending().is_none() {
+            sleep(Duration::from_millis(1));
+        }
+        let ran = recorder.tracepoints_ran().expect("figures");
+        let milliseconds = |ran: &Ran| ran.time.as_secs_f64() * 1e3;
+        whole.push(ran.iter().map(|(_, ran)| milliseconds(ran)).sum());
+        delivered
+            .push(ran.iter().filter(|(name, _)| *name == "signal_deliver").map(|(_, ran)| milliseconds(ran)).sum());
+    }
+    println!(
+        "Death of a process of {THREADS} threads and the main one: its tracepoints ran {:.2} ms, {:.2} ms of it in `signal_deliver` (all threads together).",
+        median(whole),
+        median(delivered)
+    );
+}
+
+/// From the fault, by the report's own account, to the moment at which its file is there.
+fn to_the_disk(folder: &Path, program: &Path, arguments: &[&str]) {
+    let mut figures = Vec::new();
+    for _ in 0..ROUNDS {
+        let file = folder.join("report.json");
+        let _ = fs::remove_file(&file);
+        let mut command = Command::new(env!("CARGO_BIN_EXE_lastwords"));
+        command.args(["run", "--json"]).arg(&file).arg("--").arg(program).args(arguments);
+        let mut lastwords = command.stdout(Stdio::null()).stderr(Stdio::null()).spawn().expect("lastwords");
+        let begin = Instant::now();
+        let (report, seen_at) = loop {
+            assert!(begin.elapsed() < LIMIT, "no report is written");
+            if let Some(report) = read(&file) {
+                break (report, SystemTime::now());
+            }
+            sleep(Duration::from_micros(200));
+        };
+        lastwords.wait().expect("lastwords ends");
+        figures.push(seen_at.duration_since(fault_at(&report)).expect("a report after its fault").as_secs_f64() * 1e3);
+    }
+    let slowest = figures.iter().copied().fold(0.0, f64::max);
+    println!("| {} | {:.1} ms | {slowest:.1} ms |", program.file_name().unwrap_or_default().display(), median(figures));
+}
+
+/// The report, if it is there and complete.
+fn read(file: &Path) -> Option<Value> {
+    serde_json::from_slice(&fs::read(file).ok()?).ok()
+}
+
+fn fault_at(report: &Value) -> SystemTime {
+    let started: jiff::Timestamp =
+        report["process"]["started_at"].as_str().and_then(|text| text.parse().ok()).expect("a time");
+    let after = report["process"]["uptime_ns"].as_u64().expect("a number");
+    SystemTime::UNIX_EPOCH
+        + Duration::from_nanos(u64::try_from(started.as_nanosecond()).expect("a time after 1970") + after)
+}
+
+fn build(folder: &Path, name: &str, flags: &[&str]) -> PathBuf {
+    let source = Path::new(env!("CARGO_MANIFEST_DIR")).join("fixtures").join(format!("{name}.c"));
+    let program = folder.join(name);
+    let status = Command::new("gcc").args(["-g", "-O0", "-o"]).arg(&program).arg(source).args(flags).status();
+    assert!(status.expect("gcc").success(), "gcc failed");
+    program
+}
+
+fn median(mut figures: Vec<f64>) -> f64 {
+    figures.sort_by(f64::total_cmp);
+    figures[figures.len() / 2]
+}

@@ -1,0 +1,227 @@
+//! C++'s containers of nodes, as libstdc++ has them: trees, hash tables and lists. Walks are bounded, and end at a node that was there before.
+
+use std::collections::HashSet;
+
+use serde_json::Value as Json;
+
+use super::Place;
+use crate::address::Avma;
+use crate::crash::decode::{Pointees, list as as_list, with_parts};
+use crate::dwarf::types::{TypeId, TypeKind, TypeTable};
+use crate::report::{Address, State, Value};
+
+/// Nodes of a tree on the way to its next element.
+const MAX_HEIGHT: usize = 128;
+/// Types in types that are looked through for an alignment.
+const MAX_DEPTH: u32 = 16;
+
+/// What one node holds.
+pub struct Entry(pub Value);
+
+impl Entry {
+    /// The value of type `of` that lies `offset` bytes into a node; `None` where nothing of it is known.
+    pub fn read(place: &Place<'_>, of: TypeId, node: Address, offset: u64) -> Option<Self> {
+        let size = usize::try_from(place.decoder.types.resolve(of).size?).ok()?;
+        let at = Address(node.0.checked_add(offset)?);
+        let bytes = place.behind.bytes(Avma(at.0), size);
+        if bytes.known_part(0, size).is_empty() && size > 0 || place.decoder.is_within(at, of) {
+            return None;
+        }
+        let inner = place.decoder.inside(&bytes, place.behind, at, of);
+        let value = inner.value(None, of, 0, place.depth + 1);
+        place.decoder.parts.set(inner.parts.get());
+        Some(Self(value))
+    }
+}
+
+/// `std::map`.
+pub fn map(place: Place<'_>, value: &Value) -> Option<Value> {
+    let walk = tree(place)?;
+    Some(walk.told(as_map, value))
+}
+
+/// `std::set`.
+pub fn set(place: Place<'_>, value: &Value) -> Option<Value> {
+    let walk = tree(place)?;
+    Some(walk.told(as_set, value))
+}
+
+/// `std::unordered_map`.
+pub fn hash_map(place: Place<'_>, value: &Value) -> Option<Value> {
+    Some(hash_table(place)?.told(as_map, value))
+}
+
+/// `std::unordered_set`.
+pub fn hash_set(place: Place<'_>, value: &Value) -> Option<Value> {
+    Some(hash_table(place)?.told(as_set, value))
+}
+
+/// `std::list`.
+pub fn list(place: Place<'_>, value: &Value) -> Option<Value> {
+    let head = place.find("_M_node")?;
+    let count = head.find("_M_size")?.number()?;
+    let next = head.find("_M_next")?;
+    let of = place.parameter(0)?;
+    Some(chain(place, next, of, count)?.told(as_set, value))
+}
+
+/// What a walk has found.
+struct Walk {
+    entries: Vec<Entry>,
+    count: u64,
+    /// Why it ended before its end.
+    problem: Option<String>,
+}
+
+impl Walk {
+    fn told(self, tell: fn(Value, Vec<Entry>, u64) -> Value, value: &Value) -> Value {
+        let Self { entries, count, problem } = self;
+        let got = entries.len();
+        let told = tell(Value { length: Some(count), ..value.clone() }, entries, count);
+        match problem {
+            Some(problem) if got == 0 => {
+                Value { state: State::Unavailable, value: Json::Null, reason: Some(problem), ..told }
+            }
+            Some(problem) => Value {
+                state: State::Truncated,
+                reason: Some(format!("only {got} of {count} elements: {problem}")),
+                ..told
+            },
+            None => told,
+        }
+    }
+}
+
+/// A red-black tree in order, from the smallest on.
+fn tree(place: Place<'_>) -> Option<Walk> {
+    let header = place.find("_M_header")?;
+    let count = place.find("_M_node_count")?.number()?;
+    let of = place.find_by(&mut |_, member| member.base_name() == "std::_Rb_tree")?.parameter(1)?;
+    let node_size = header.ty().size?;
+    let [root, left, right] = ["_M_parent", "_M_left", "_M_right"].map(|name| header.member(name));
+    let offset_of = |link: Place<'_>| (link.at - header.at) as u64;
+    let (left, right) = (offset_of(left?), offset_of(right?));
+    let offset = round_up(node_size, alignment(of, place.decoder.types, 0))?;
+    let link = |node: u64, offset: u64| word(place.behind, node.checked_add(offset)?);
+    let mut walk = Walk { entries: Vec::new(), count, problem: None };
+    let wanted = count.min(place.behind.max_elements()) as usize;
+    let (mut seen, mut above, mut at) = (HashSet::new(), Vec::new(), root?.number()?);
+    while walk.entries.len() < wanted {
+        while at != 0 {
+            if !seen.insert(at) || above.len() == MAX_HEIGHT {
+                walk.problem = Some(format!("the tree is damaged: it leads back to {at:#x}"));
+                return Some(walk);
+            }
+            above.push(at);
+            let Some(next) = link(at, left) else {
+                walk.problem = Some(format!("the node at {at:#x} was not captured"));
+                return Some(walk);
+            };
+            at = next;
+        }
+        let Some(node) = above.pop() else {
+            walk.problem = Some(format!("the tree is damaged: it has {} nodes", walk.entries.len()));
+            return Some(walk);
+        };
+        let (entry, next) = (Entry::read(&place, of, Address(node), offset), link(node, right));
+        let (Some(entry), Some(next)) = (entry, next) else {
+            walk.problem = Some(format!("the node at {node:#x} was not captured"));
+            return Some(walk);
+        };
+        walk.entries.push(entry);
+        at = next;
+    }
+    Some(walk)
+}
+
+fn hash_table(place: Place<'_>) -> Option<Walk> {
+    let count = place.find("_M_element_count")?.number()?;
+    let of = place.find_by(&mut |_, member| member.base_name() == "std::_Hashtable")?.parameter(1)?;
+    let next = place.find("_M_before_begin")?.find("_M_nxt")?;
+    chain(place, next, of, count)
+}
+
+/// Nodes of which each begins with what `first` is the first of: a base class with a pointer to the next one.
+fn chain(place: Place<'_>, first: Place<'_>, of: TypeId, count: u64) -> Option<Walk> {
+    let base = first.pointee()?;
+    let base_size = place.decoder.types.resolve(base).size?;
+    let offset = round_up(base_size, alignment(of, place.decoder.types, 0))?;
+    let mut walk = Walk { entries: Vec::new(), count, problem: None };
+    let wanted = count.min(place.behind.max_elements()) as usize;
+    let (mut seen, mut node) = (HashSet::new(), first.number()?);
+    while walk.entries.len() < wanted {
+        if node == 0 || !seen.insert(node) {
+            walk.problem = Some(format!("the list is damaged: it leads to {node:#x}"));
+            break;
+        }
+        // The pointer to the next one is the first member of the base class, as it is in the head.
+        let (entry, next) = (Entry::read(&place, of, Address(node), offset), word(place.behind, node));
+        let (Some(entry), Some(next)) = (entry, next) else {
+            walk.problem = Some(format!("the node at {node:#x} was not captured"));
+            break;
+        };
+        walk.entries.push(entry);
+        node = next;
+    }
+    Some(walk)
+}
+
+fn word(behind: &dyn Pointees, at: u64) -> Option<u64> {
+    let bytes = behind.bytes(Avma(at), 8);
+    Some(u64::from_le_bytes(bytes.get(0, 8).ok()?.try_into().ok()?))
+}
+
+fn round_up(offset: u64, to: u64) -> Option<u64> {
+    offset.checked_next_multiple_of(to)
+}
+
+/// The alignment of a type: that of the widest number in it (psABI, 3.1.2).
+fn alignment(ty: TypeId, types: &TypeTable, depth: u32) -> u64 {
+    let ty = types.resolve(ty);
+    match &ty.kind {
+        _ if depth > MAX_DEPTH => 1,
+        TypeKind::Aggregate(aggregate) => {
+            let members = aggregate.members.iter().map(|member| alignment(member.ty, types, depth + 1));
+            members.max().unwrap_or(1)
+        }
+        TypeKind::Array { of, .. } => alignment(*of, types, depth + 1),
+        _ => ty.size.filter(|size| size.is_power_of_two() && *size <= 16).unwrap_or(1),
+    }
+}
+
+/// A list of elements.
+pub fn as_set(value: Value, entries: Vec<Entry>, count: u64) -> Value {
+    as_list(value, entries.into_iter().map(|Entry(value)| value).collect(), count)
+}
+
+/// Pairs of key and value: an object where all keys are texts, a list of pairs elsewhere.
+pub fn as_map(value: Value, entries: Vec<Entry>, count: u64) -> Value {
+    let mut elements = Vec::new();
+    for Entry(pair) in entries {
+        let Ok([key, held]) = <[Value; 2]>::try_from(pair.members) else { continue };
+        elements.push(Value { name: None, key: Some(Box::new(Value { name: None, ..key })), ..held });
+    }
+    let shown = elements.len() as u64;
+    let json = map_json(&elements);
+    let mut value = with_parts(Value { value: json, ..value }, elements);
+    if shown < count && value.state == State::Exact {
+        value.state = State::Truncated;
+        value.reason = Some(format!("only {shown} of its {count} elements are shown"));
+    }
+    value
+}
+
+fn map_json(elements: &[Value]) -> Json {
+    let key = |element: &Value| element.key.as_ref().map(|key| key.value.clone()).unwrap_or_default();
+    let is_text =
+        |element: &Value| key(element).is_string() && element.key.as_ref().is_some_and(|key| key.length.is_some());
+    if elements.iter().all(is_text) {
+        let named = |element: &Value| (key(element).as_str().unwrap_or_default().to_owned(), element.value.clone());
+        let object: serde_json::Map<_, _> = elements.iter().map(named).collect();
+        // A multimap may have a key twice.
+        if object.len() == elements.len() {
+            return Json::Object(object);
+        }
+    }
+    elements.iter().map(|element| Json::Array(vec![key(element), element.value.clone()])).collect()
+}

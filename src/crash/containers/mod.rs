@@ -1,0 +1,92 @@
+//! Well-known types of the standard libraries: told as what they hold, and not as what they are made of.
+//!
+//! A type is recognised by its name, and then by the members that debug info says it has; where those are others than expected, it stays the
+//! struct that it is. No offset is known here: all of them are those of the program's own debug info.
+
+mod cpp_choice;
+mod cpp_function;
+mod cpp_list;
+mod cpp_nodes;
+mod cpp_text;
+mod elements;
+mod place;
+mod rust_hash;
+mod rust_list;
+mod rust_pointer;
+mod rust_text;
+mod wrapper;
+
+pub use place::Place;
+
+use crate::report::Value;
+
+/// Decodes one family of types; `None` where the members are not as expected.
+type Recognise = fn(Place<'_>, &Value) -> Option<Value>;
+
+/// Names without what they were given in angle brackets, and who knows such a type.
+const KNOWN: &[(&str, Recognise)] = &[
+    ("alloc::string::String", rust_text::owned),
+    ("std::ffi::os_str::OsString", rust_text::owned),
+    ("std::path::PathBuf", rust_text::owned),
+    ("alloc::vec::Vec", rust_list::vec),
+    ("alloc::rc::Rc", rust_pointer::counted),
+    ("alloc::sync::Arc", rust_pointer::counted),
+    ("std::collections::hash::map::HashMap", rust_hash::map),
+    ("std::collections::hash::set::HashSet", rust_hash::set),
+    ("core::cell::Cell", wrapper::value),
+    ("core::cell::UnsafeCell", wrapper::value),
+    ("core::cell::RefCell", wrapper::value),
+    ("core::mem::manually_drop::ManuallyDrop", wrapper::value),
+    ("core::mem::maybe_dangling::MaybeDangling", wrapper::only_member),
+    ("core::pin::Pin", wrapper::only_member),
+    ("core::num::nonzero::NonZero", wrapper::only_member),
+    ("core::ptr::non_null::NonNull", wrapper::only_member),
+    ("std::sync::poison::mutex::Mutex", wrapper::data),
+    ("std::sync::poison::rwlock::RwLock", wrapper::data),
+    ("core::sync::atomic::AtomicBool", wrapper::flag),
+    ("core::sync::atomic::Atomic", wrapper::value),
+    ("core::sync::atomic::AtomicUsize", wrapper::value),
+    ("core::sync::atomic::AtomicU64", wrapper::value),
+    ("core::sync::atomic::AtomicU32", wrapper::value),
+    ("core::sync::atomic::AtomicI32", wrapper::value),
+    ("core::sync::atomic::AtomicI64", wrapper::value),
+    ("std::basic_string", cpp_text::string),
+    ("std::basic_string_view", cpp_text::view),
+    ("std::vector", cpp_list::vector),
+    ("std::array", cpp_list::array),
+    ("std::span", cpp_list::span),
+    ("std::unique_ptr", wrapper::pointer),
+    ("std::shared_ptr", wrapper::pointer),
+    ("std::reference_wrapper", wrapper::pointer),
+    ("std::atomic", wrapper::atomic),
+    ("std::optional", cpp_choice::optional),
+    ("std::variant", cpp_choice::variant),
+    ("std::pair", cpp_choice::pair),
+    ("std::tuple", cpp_choice::tuple),
+    ("std::map", cpp_nodes::map),
+    ("std::multimap", cpp_nodes::map),
+    ("std::set", cpp_nodes::set),
+    ("std::multiset", cpp_nodes::set),
+    ("std::unordered_map", cpp_nodes::hash_map),
+    ("std::unordered_set", cpp_nodes::hash_set),
+    ("std::list", cpp_nodes::list),
+    ("std::function", cpp_function::function),
+];
+
+/// What `place` holds, if its type is a well-known one. `value` has its name and type already.
+pub fn decode(place: Place<'_>, value: &Value) -> Option<Value> {
+    if let Some(slice) = rust_list::slice(place, value) {
+        return Some(slice);
+    }
+    let name = without_version(place.base_name());
+    let (_, recognise) = KNOWN.iter().find(|(known, _)| *known == name)?;
+    recognise(place, value)
+}
+
+/// libstdc++ has types of its new interface in an inline namespace (`std::__cxx11::basic_string`).
+fn without_version(name: &str) -> String {
+    match name.strip_prefix("std::__cxx11::") {
+        Some(rest) => format!("std::{rest}"),
+        None => name.to_owned(),
+    }
+}
