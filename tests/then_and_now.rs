@@ -45,3 +45,36 @@ fn the_page_has_both() {
         assert!(outcome.stderr.contains(line), "{line}: {}", outcome.stderr);
     }
 }
+
+/// Guards against a change of a whole structure where one member has changed, and against one that is missed because it is behind a pointer.
+#[test]
+fn members_behind_pointers_have_changed_one_by_one() {
+    let fixture = Fixture::build("renamed.c");
+    let outcome = fixture.run(["-f", "greet"]);
+    assert!(outcome.stderr.contains("name = \"alice\" (now NULL)"), "{}", outcome.stderr);
+    let report = outcome.report();
+    let calls = report.crashed_thread().calls_of("greet");
+    let changes = |call: usize| {
+        let mut found = Vec::new();
+        collect(calls.0[call].arg("r"), "r", &mut found);
+        found
+    };
+    assert_eq!(changes(0), ["r.*.name: \"alice\", now null exact", "r.*.owner.*.age: 30, now 31 exact"]);
+    assert_eq!(changes(1), [""; 0]);
+    let gone = "r.*: {\"id\":3,\"name\":\"eve\",\"owner\":null}, now null unreadable";
+    assert_eq!(changes(2), [gone]);
+}
+
+/// Every value with a `now`, by the way to it.
+fn collect(value: &Value, path: &str, found: &mut Vec<String>) {
+    if let Some(now) = value.get("now") {
+        let state = now["state"].as_str().expect("a state");
+        found.push(format!("{path}: {}, now {} {state}", value["value"], now["value"]));
+    }
+    if let Some(target) = value.get("target") {
+        collect(target, &format!("{path}.*"), found);
+    }
+    for member in value["members"].as_array().into_iter().flatten() {
+        collect(member, &format!("{path}.{}", member["name"].as_str().unwrap_or("?")), found);
+    }
+}

@@ -179,6 +179,64 @@ mod tests {
         ");
     }
 
+    /// Guards against a plan whose text does not say what is behind which pointer, or in which order it is read.
+    #[test]
+    fn the_plan_shows_what_is_behind_pointers() {
+        let source = "
+            struct name { char *given; long ids[2]; };
+            struct rec { int id; struct name *name; struct rec *next; };
+            __attribute__((noipa)) int take(struct rec *r, char **argv, const void *buf, unsigned len) { return r == 0 && !argv && buf && len; }
+            int main(int argc, char **argv) { return take(0, argv, argv, argc); }
+        ";
+        let fixture = Fixture::compile("gcc", &["-O2", "-g"], source);
+        let text = list(&fixture, &["--plan", "-f", "take"]).unwrap();
+        let lines: Vec<&str> = text.lines().filter(|line| line.contains('#')).map(|line| &line[4..]).collect();
+        insta::assert_snapshot!(lines.join("\n"), @"
+        #0 rdi
+        #1 rsi
+        #2 rdx
+        #3 rcx
+        #4 24 bytes at [0]+0
+        #5 24 bytes at [48]+0
+        #6 24 bytes at [56]+0
+        #7 24 bytes at [112]+0
+        #8 24 bytes at [120]+0
+        #9 64 bytes at [8]+0
+        #10 [24] times 1 bytes at [16], 256 bytes at most
+        #11 string at [72], 56 bytes at most
+        #12 string at [136], 56 bytes at most
+        #13 string at [200], 56 bytes at most
+        #14 string at [208], 56 bytes at most
+        #15 string at [216], 56 bytes at most
+        #16 string at [224], 56 bytes at most
+        #17 string at [232], 56 bytes at most
+        #18 string at [240], 56 bytes at most
+        #19 string at [248], 56 bytes at most
+        #20 string at [256], 56 bytes at most
+        struct rec * r = #0[0..8]
+          *r: struct rec = #4
+            *r->name: struct name = #5
+              r->name->given: text = #11
+            *r->next: struct rec = #6
+              *r->next->name: struct name = #7
+                r->next->name->given: text = #12
+              *r->next->next: struct rec = #8
+        char ** argv = #1[0..8]
+          argv: texts up to a NULL = #9
+            argv[0]: text = #13
+            argv[1]: text = #14
+            argv[2]: text = #15
+            argv[3]: text = #16
+            argv[4]: text = #17
+            argv[5]: text = #18
+            argv[6]: text = #19
+            argv[7]: text = #20
+        const void * buf = #2[0..8]
+          buf: as many as argument 4 says = #10
+        unsigned int len = #3[0..4]
+        ");
+    }
+
     /// Guards against a program without debug info that is listed as if its functions had no parameters.
     #[test]
     fn functions_without_debug_info_say_so() {

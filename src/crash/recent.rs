@@ -82,3 +82,102 @@ fn without_name(now: Value) -> Value {
     }
     Value { name: None, ..now }
 }
+
+#[cfg(test)]
+mod tests {
+    use lastwords_abi::Step;
+    use lastwords_abi::step::{FAULT, FOLLOW, NULL, PARTIAL, READ, REGISTER, STRING, TRUNCATED};
+    use serde_json::json;
+
+    use super::super::decode::arguments_then_and_now;
+    use super::super::memory::Memory;
+    use super::super::tests::{char_type, function, output, pointer, string_output};
+    use super::*;
+    use crate::address::Avma;
+    use crate::dwarf::types::{TypeId, TypeTable};
+    use crate::plan::{ArgumentPlan, FunctionPlan, Limits, PieceSource, Source};
+
+    const TEXT: u64 = 0x5000;
+
+    /// An argument of type `const char *` or, with one more star, of a pointer to one.
+    fn argument(stars: usize, steps: &[Step], data: &[u8], memory: &Memory) -> Value {
+        let mut types = TypeTable::default();
+        let char_type = char_type(&mut types);
+        let ty: TypeId = (0..stars).fold(char_type, |to, _| pointer(&mut types, "a pointer", to));
+        let pieces = vec![PieceSource { size: 8, source: Source::Step { step: 0, skip: 0 } }];
+        let argument = ArgumentPlan { name: None, ty, pieces, follows: Vec::new(), guessed: false };
+        let limits = Limits { string_bytes: 8, ..Limits::default() };
+        let plan = FunctionPlan { arguments: vec![argument], steps: steps.to_vec(), limits, ..function("f") };
+        arguments_then_and_now(&plan, &types, data, memory).remove(0)
+    }
+
+    fn step(op: u8, base: u16) -> Step {
+        Step { op, size: 8, base, ..Step::default() }
+    }
+
+    /// What the text that was recorded like this is said to be now, if the memory holds these bytes in its place.
+    fn now(status: u16, then: &[u8], memory: &Memory) -> Option<Value> {
+        let address = if status == NULL { 0 } else { TEXT };
+        let data = [&address.to_le_bytes()[..], &string_output(status, then)].concat();
+        argument(1, &[step(REGISTER, 0), step(STRING, 0)], &data, memory).now.map(|now| *now)
+    }
+
+    fn differs(status: u16, then: &[u8], bytes: &[u8]) -> bool {
+        let mut memory = Memory::default();
+        memory.insert(Avma(TEXT), bytes);
+        now(status, then, &memory).is_some()
+    }
+
+    /// Guards against a change that is only a tail which nobody knows, on either side.
+    #[test]
+    fn only_what_is_known_then_and_now_is_compared() {
+        assert!(!differs(READ, b"alice", b"alice\0xyz"));
+        assert!(differs(READ, b"alice", b"alicf\0"));
+        assert!(differs(READ, b"alice", b"ali\0"));
+        assert!(differs(READ, b"ali", b"alice"));
+        // The rest was not captured now, or not recorded then.
+        assert!(!differs(READ, b"alice", b"ali"));
+        assert!(differs(READ, b"alice", b"bli"));
+        assert!(!differs(TRUNCATED, b"alicealx", b"alicealxyz\0"));
+        assert!(!differs(PARTIAL, b"ali", b"alice\0"));
+        assert!(differs(TRUNCATED, b"alicealx", b"alice\0"));
+        assert!(!differs(READ, b"alice", b""));
+        assert!(differs(FAULT, b"", b"a\0"));
+    }
+
+    /// Guards against memory that is said to be gone although nobody looked.
+    #[test]
+    fn unreadable_is_what_could_not_be_read() {
+        let mut memory = Memory::default();
+        assert_eq!(now(READ, b"alice", &memory), None);
+        memory.mark_unreadable(Avma(TEXT)..Avma(TEXT + 16));
+        assert_eq!(now(READ, b"alice", &memory).unwrap().state, State::Unreadable);
+        assert_eq!(now(FAULT, b"", &memory), None);
+        assert_eq!(now(NULL, b"", &memory), None);
+    }
+
+    /// Guards against following an old pointer where there is a new one, or where nobody knows whether there is.
+    #[test]
+    fn pointers_behind_pointers_are_those_of_now() {
+        let steps = [step(REGISTER, 0), step(FOLLOW, 0), step(STRING, 16)];
+        let followed = output(READ, 8, &0x6000_u64.to_le_bytes());
+        let data = [&TEXT.to_le_bytes()[..], &followed, &string_output(READ, b"old")].concat();
+        let behind = |memory: &Memory| {
+            let target = *argument(2, &steps, &data, memory).target.unwrap();
+            assert_eq!(target.value, "old");
+            target.now.map(|now| (now.value, now.state))
+        };
+        let mut memory = Memory::default();
+        memory.insert(Avma(0x6000), b"other\0");
+        assert_eq!(behind(&memory), None, "it is not known where the pointer leads now");
+
+        memory.insert(Avma(TEXT), &0x7000_u64.to_le_bytes());
+        assert_eq!(behind(&memory), Some((json!(null), State::Unavailable)));
+        memory.insert(Avma(0x7000), b"new\0");
+        assert_eq!(behind(&memory), Some((json!("new"), State::Exact)));
+
+        let mut memory = Memory::default();
+        memory.insert(Avma(TEXT), &[0; 8]);
+        assert_eq!(behind(&memory), Some((json!(null), State::Exact)));
+    }
+}

@@ -82,6 +82,8 @@ struct Holder {
     /// The same without a member.
     whole: String,
     pointers: Vec<Pointer>,
+    /// It is an array of pointers.
+    is_list: bool,
 }
 
 impl Holder {
@@ -89,7 +91,12 @@ impl Holder {
         let name = argument.name.as_deref();
         let size = argument.pieces.iter().fold(0u32, |size, piece| size.saturating_add(piece.size));
         let whole = name.unwrap_or("?").to_owned();
-        Self { before_member: format!("{whole}."), whole, pointers: pointers_in(name, argument.ty, size, types) }
+        Self {
+            before_member: format!("{whole}."),
+            whole,
+            pointers: pointers_in(name, argument.ty, size, types),
+            is_list: false,
+        }
     }
 
     /// What this pointer leads to.
@@ -99,7 +106,7 @@ impl Holder {
             _ => Vec::new(),
         };
         let whole = if what == Followed::Texts { pointer.to_owned() } else { format!("(*{pointer})") };
-        Self { before_member: format!("{pointer}->"), whole, pointers }
+        Self { before_member: format!("{pointer}->"), whole, pointers, is_list: what == Followed::Texts }
     }
 
     /// The pointer at byte `at` of it.
@@ -110,7 +117,8 @@ impl Holder {
                 Some(member) => format!("{}{member}", self.before_member),
                 None => format!("{}{path}", self.whole),
             },
-            None => format!("{}[{}]", self.whole, at / 8),
+            None if self.is_list => format!("{}[{}]", self.whole, at / 8),
+            None => self.whole.clone(),
         }
     }
 }

@@ -11,7 +11,7 @@ mod session;
 pub use fixture::{Compiler, Fixture};
 pub use lastwords::{Lastwords, Outcome, reports_in, share_machine};
 pub use process::{Finished, LIMIT, wait};
-pub use report::{Report, Thread, number};
+pub use report::{Call, Report, Thread, number};
 pub use session::Session;
 
 /// How often to run what must never fail: as often as asked, or as `LASTWORDS_RUNS` says where every instruction is emulated.
