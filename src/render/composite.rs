@@ -54,7 +54,9 @@ fn named_brace(name: &str) -> String {
 pub fn variant_name(value: &Value) -> String {
     let variant = plain(value.variant.as_deref().unwrap_or_default());
     let ty = told_type(&value.ty);
-    let is_bare = ["core::option::Option<", "core::result::Result<", "std::"].iter().any(|of| ty.starts_with(of));
+    let has_bare_variants =
+        |ty: &str| ["core::option::Option<", "core::result::Result<", "std::"].iter().any(|of| ty.starts_with(of));
+    let is_bare = has_bare_variants(ty) || value.ty.starts_with("std::optional<");
     match short_name(ty) {
         name if is_bare || name.is_empty() => variant,
         name => format!("{}::{variant}", plain(name)),
@@ -145,6 +147,8 @@ mod tests {
     fn what_holds_one_value_is_looked_through() {
         assert_eq!(short_name("core::cell::RefCell<program::Rec<u8>>"), "Rec");
         assert_eq!(short_name("std::optional<Point>"), "Point");
+        let ty = "std::optional<int>".to_owned();
+        assert_eq!(variant_name(&Value { ty, variant: Some("nullopt".into()), ..Value::default() }), "nullopt");
     }
 
     /// Guards against pages of bytes, and against few bytes that are hidden.

@@ -14,6 +14,7 @@ use nix::unistd::{UnlinkatFlags, fchown, unlinkat};
 use super::Report;
 use super::bound::Document;
 use super::directory::{self, DirectoryError, Owner};
+use crate::credentials::with_rights_of;
 
 /// Why a report could not be written.
 #[derive(Debug, thiserror::Error)]
@@ -71,9 +72,28 @@ pub fn write(document: &Document, directory: &Path, owner: Option<Owner>) -> Res
 ///
 /// As [`write`].
 pub fn write_to(document: &Document, path: &Path, owner: Option<Owner>) -> Result<(), WriteError> {
+    let failed = |source| WriteError::File { path: path.into(), source };
+    if is_special(path) {
+        return write_through(path, document, owner).map_err(failed);
+    }
     let (directory, name) = split(path)?;
     let folder = directory::open(directory, owner)?;
-    write_in(&folder, name, document, owner).map_err(|source| WriteError::File { path: path.into(), source })
+    write_in(&folder, name, document, owner).map_err(failed)
+}
+
+/// Whether what is at `path` takes what is written to it, and must not be replaced: `/dev/null`, `/dev/stderr`, a pipe.
+fn is_special(path: &Path) -> bool {
+    let is_of_system = ["/dev", "/proc"].iter().any(|root| path.starts_with(root));
+    is_of_system || path.metadata().is_ok_and(|metadata| !metadata.is_file() && !metadata.is_dir())
+}
+
+/// Writes to something that is no file, with the rights of the user who asked.
+fn write_through(path: &Path, document: &Document, owner: Option<Owner>) -> io::Result<()> {
+    let work = || File::options().write(true).open(path)?.write_all(&document.json);
+    match owner {
+        None => work(),
+        Some(Owner { uid, gid }) => with_rights_of(uid, gid, work)?,
+    }
 }
 
 /// Makes sure that a report can be written to the file at `path`, before there is one.
@@ -82,6 +102,9 @@ pub fn write_to(document: &Document, path: &Path, owner: Option<Owner>) -> Resul
 ///
 /// If there is a directory in its place, or if its directory can neither be used nor made.
 pub fn check_file(path: &Path, owner: Option<Owner>) -> Result<(), WriteError> {
+    if is_special(path) && path.exists() && !path.is_dir() {
+        return Ok(());
+    }
     let (directory, _) = split(path)?;
     directory::check(directory, owner)?;
     if path.is_dir() {
@@ -127,10 +150,9 @@ fn write_in(folder: &OwnedFd, name: &str, document: &Document, owner: Option<Own
         fchown(&file, Some(owner.uid), Some(owner.gid))?;
     }
     file.write_all(&document.json)?;
-    file.sync_all()?;
+    // Whoever sees the name sees all of the file. It need not outlive a power failure: waiting for the disk would take longer than
+    // all the rest.
     renameat(folder, unfinished.name.as_str(), folder, name)?;
-    // The name is on the disk when the directory is. Some file systems cannot sync one: the report is no worse for it.
-    let _ = openat(folder, ".", OFlag::O_DIRECTORY | OFlag::O_CLOEXEC, Mode::empty()).map(nix::unistd::fsync);
     Ok(())
 }
 
@@ -171,7 +193,8 @@ fn time_of_fault(report: &Report) -> Option<Timestamp> {
 #[cfg(test)]
 mod tests {
     use std::fs;
-    use std::os::unix::fs::{PermissionsExt, symlink};
+    use std::os::unix::fs::{FileTypeExt, PermissionsExt, symlink};
+    use std::thread;
 
     use super::super::tests::{TemporaryDirectory, small_report};
     use super::*;
@@ -212,6 +235,26 @@ mod tests {
         assert_eq!(path, planted);
         assert!(!path.is_symlink());
         assert_eq!(fs::read_to_string(&victim).unwrap(), "precious");
+    }
+
+    /// Guards against `--json /dev/null` as root, which would leave the machine without one.
+    #[test]
+    fn what_is_no_file_is_written_to_and_stays() {
+        let directory = TemporaryDirectory::make();
+        let pipe = directory.path().join("pipe");
+        nix::unistd::mkfifo(&pipe, Mode::S_IRWXU).unwrap();
+        let reader = thread::spawn({
+            let pipe = pipe.clone();
+            move || fs::read(pipe).unwrap()
+        });
+
+        check_file(&pipe, None).unwrap();
+        write_to(&document(), &pipe, None).unwrap();
+
+        assert_eq!(reader.join().unwrap(), document().json);
+        assert!(pipe.symlink_metadata().unwrap().file_type().is_fifo());
+        assert_eq!(fs::read_dir(directory.path()).unwrap().count(), 1);
+        assert!(is_special(Path::new("/dev/null")) && is_special(Path::new("/dev/stdout")));
     }
 
     /// Guards against a file name that a program chooses: no separator, no escape sequence, bounded.

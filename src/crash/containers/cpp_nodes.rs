@@ -12,8 +12,8 @@ use crate::report::{Address, State, Value};
 
 /// Nodes of a tree on the way to its next element.
 const MAX_HEIGHT: usize = 128;
-/// Types in types that are looked through for an alignment.
-const MAX_DEPTH: u32 = 16;
+/// Types in types that are looked at for an alignment.
+const MAX_TYPES: u32 = 256;
 
 /// What one node holds.
 pub struct Entry(pub Value);
@@ -101,7 +101,7 @@ fn tree(place: Place<'_>) -> Option<Walk> {
     let [root, left, right] = ["_M_parent", "_M_left", "_M_right"].map(|name| header.member(name));
     let offset_of = |link: Place<'_>| (link.at - header.at) as u64;
     let (left, right) = (offset_of(left?), offset_of(right?));
-    let offset = round_up(node_size, alignment(of, place.decoder.types, 0))?;
+    let offset = round_up(node_size, alignment(of, place.decoder.types, &mut { MAX_TYPES }))?;
     let link = |node: u64, offset: u64| word(place.behind, node.checked_add(offset)?);
     let mut walk = Walk { entries: Vec::new(), count, problem: None };
     let wanted = count.min(place.behind.max_elements()) as usize;
@@ -145,7 +145,7 @@ fn hash_table(place: Place<'_>) -> Option<Walk> {
 fn chain(place: Place<'_>, first: Place<'_>, of: TypeId, count: u64) -> Option<Walk> {
     let base = first.pointee()?;
     let base_size = place.decoder.types.resolve(base).size?;
-    let offset = round_up(base_size, alignment(of, place.decoder.types, 0))?;
+    let offset = round_up(base_size, alignment(of, place.decoder.types, &mut { MAX_TYPES }))?;
     let mut walk = Walk { entries: Vec::new(), count, problem: None };
     let wanted = count.min(place.behind.max_elements()) as usize;
     let (mut seen, mut node) = (HashSet::new(), first.number()?);
@@ -175,16 +175,16 @@ fn round_up(offset: u64, to: u64) -> Option<u64> {
     offset.checked_next_multiple_of(to)
 }
 
-/// The alignment of a type: that of the widest number in it (psABI, 3.1.2).
-fn alignment(ty: TypeId, types: &TypeTable, depth: u32) -> u64 {
+/// The alignment of a type: that of the widest number in it (psABI, 3.1.2). `fuel` bounds how many types are looked at.
+fn alignment(ty: TypeId, types: &TypeTable, fuel: &mut u32) -> u64 {
     let ty = types.resolve(ty);
+    *fuel = fuel.saturating_sub(1);
     match &ty.kind {
-        _ if depth > MAX_DEPTH => 1,
+        _ if *fuel == 0 => 1,
         TypeKind::Aggregate(aggregate) => {
-            let members = aggregate.members.iter().map(|member| alignment(member.ty, types, depth + 1));
-            members.max().unwrap_or(1)
+            aggregate.members.iter().map(|member| alignment(member.ty, types, fuel)).max().unwrap_or(1)
         }
-        TypeKind::Array { of, .. } => alignment(*of, types, depth + 1),
+        TypeKind::Array { of, .. } => alignment(*of, types, fuel),
         _ => ty.size.filter(|size| size.is_power_of_two() && *size <= 16).unwrap_or(1),
     }
 }

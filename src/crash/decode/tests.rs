@@ -6,7 +6,7 @@ use serde_json::json;
 
 use super::super::tests::{Random, char_type, function, int, output, pointer, string_output};
 use super::*;
-use crate::dwarf::types::Member;
+use crate::dwarf::types::{Discriminant, Member, Variant, VariantPart};
 use crate::plan::{ArgumentPlan, Follow, Followed, Limits, PieceSource, Source};
 use crate::report::Address;
 
@@ -221,6 +221,14 @@ fn damaged_types_end() {
     }
 }
 
+/// Two variants, of which the second is there from -1 to 1.
+fn with_variants(ty: TypeId, offset: u64) -> TypeKind {
+    let variant = |values| Variant { values, member: Member { name: "V".into(), offset, ty } };
+    let variants = vec![variant(Vec::new()), variant(vec![(u128::MAX, 1)])];
+    let part = VariantPart { discriminant: Some(Discriminant { offset, size: offset.clamp(1, 16) }), variants };
+    TypeKind::Aggregate(Aggregate { variants: Some(part), ..Aggregate::default() })
+}
+
 /// Guards against a panic for any bytes, with plans that do not fit them.
 #[test]
 fn no_bytes_make_it_panic() {
@@ -241,6 +249,9 @@ fn no_bytes_make_it_panic() {
             TypeKind::Array { of: char_type, counts: vec![Some(size)] },
             TypeKind::Array { of: char_type, counts: vec![None, Some(size)] },
             TypeKind::Unsupported("odd".into()),
+            TypeKind::BitField { of: char_type, skip: size, bits: 3 },
+            TypeKind::BitField { of: char_type, skip: 3, bits: size },
+            with_variants(char_type, size),
         ] {
             all.push(types.push(Type { name: "long double".into(), size: Some(size), kind }));
         }
