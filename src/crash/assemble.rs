@@ -5,7 +5,7 @@ use lastwords_abi::record::ThreadState;
 use lastwords_abi::{Counter, Fault};
 
 use super::explain::Evidence;
-use super::memory::Memory;
+use super::recent::Moment;
 use super::text::Text;
 use super::variables::{Bounds, Variables, entry};
 use super::{
@@ -110,7 +110,7 @@ fn thread(history: &ThreadHistory, walk: Walk<'_, '_>) -> Thread {
     let started_ns = snapshot.event.watched.started_ns;
     let older = history.calls.len().saturating_sub(RECENT_CALLS as usize);
     let calls = history.calls.iter().zip(left).enumerate().map(|(index, (raw, is_left))| {
-        let now = (crashed && index >= older).then_some(&snapshot.memory);
+        let now = (crashed && index >= older).then_some(Moment { memory: &snapshot.memory, stack_pointer });
         Call { by_handler: raw.record.sequence >= before_handler, ..call(raw, plan, started_ns, is_left, now) }
     });
     let walk = Walk { calls: &history.calls, stack_end: header.death.stack_end, ..walk };
@@ -216,7 +216,7 @@ fn file_and_line(place: Option<&SourceLine>) -> (Option<String>, Option<u32>) {
 }
 
 /// One call; `now` is the memory in which to follow its pointers again.
-fn call(raw: &RawCall, plan: &Plan, started_ns: u64, is_left: bool, now: Option<&Memory>) -> Call {
+fn call(raw: &RawCall, plan: &Plan, started_ns: u64, is_left: bool, now: Option<Moment<'_>>) -> Call {
     let record = &raw.record;
     let at_ns = record.entered_ns.saturating_sub(started_ns);
     let Some(function) = plan.functions.get(record.function as usize) else {
@@ -233,7 +233,7 @@ fn call(raw: &RawCall, plan: &Plan, started_ns: u64, is_left: bool, now: Option<
         line,
         at_ns,
         args: match now {
-            Some(memory) => decode::arguments_then_and_now(function, &plan.types, &raw.data, memory),
+            Some(moment) => decode::arguments_then_and_now(function, &plan.types, &raw.data, moment),
             None => decode::arguments(function, &plan.types, &raw.data),
         },
         returned: returned::returned(record, function, &plan.types, is_left),

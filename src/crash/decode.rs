@@ -8,8 +8,8 @@ use serde_json::{Map, Value as Json};
 
 use super::containers::{self, Place};
 use super::follow::Reached;
-use super::memory::Memory;
 use super::pieces::{Bytes, Gap};
+use super::recent::Moment;
 use super::recorded::{Held, Recorded};
 use super::text::{Text, hex};
 use super::{follow, pair, recent, scalar, tuples, variants};
@@ -37,12 +37,12 @@ pub fn arguments(plan: &FunctionPlan, types: &TypeTable, data: &[u8]) -> Vec<Val
 
 /// The same, and what their pointers lead to in the memory at the moment of death, where that is something else.
 #[must_use]
-pub fn arguments_then_and_now(plan: &FunctionPlan, types: &TypeTable, data: &[u8], memory: &Memory) -> Vec<Value> {
+pub fn arguments_then_and_now(plan: &FunctionPlan, types: &TypeTable, data: &[u8], moment: Moment<'_>) -> Vec<Value> {
     let outputs = split(&plan.steps, data);
-    let reached = Reached::new(memory, plan.limits);
+    let reached = Reached::new(moment.memory, plan.limits);
     let then = arguments(plan, types, data).into_iter().enumerate();
     then.map(|(index, mut then)| {
-        recent::mark(&mut then, argument(plan, index, types, &outputs, &reached));
+        recent::mark(&mut then, argument(plan, index, types, &outputs, &reached), moment);
         then
     })
     .collect()

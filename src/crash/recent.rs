@@ -3,10 +3,32 @@
 //! The kernel side has copied that memory for the last calls of the thread that crashed (`ebpf/src/recent.rs`). Only what is known on both
 //! sides is compared: a beginning that is the same says nothing of the rest.
 
-use crate::report::{State, Value};
+use super::memory::Memory;
+use crate::report::{Address, State, Value};
+
+/// The memory in which to follow pointers again.
+#[derive(Clone, Copy, Debug)]
+pub struct Moment<'m> {
+    /// What was copied of it.
+    pub memory: &'m Memory,
+    /// The stack pointer of the thread that crashed.
+    pub stack_pointer: Option<u64>,
+}
+
+impl Moment<'_> {
+    /// Whether this was on a part of the stack that had been left: what lies there now is something else, and no news.
+    fn is_left(&self, address: Address) -> bool {
+        self.stack_pointer
+            .and_then(|top| top.checked_sub(address.0))
+            .is_some_and(|below| (1..LEFT_BYTES).contains(&below))
+    }
+}
+
+/// How far below the stack pointer frames are looked for that were left.
+const LEFT_BYTES: u64 = 1 << 20;
 
 /// Marks in `then` what is something else `now`. Both are of the same type, and the argument itself is the same.
-pub fn mark(then: &mut Value, now: Value) {
+pub fn mark(then: &mut Value, now: Value, moment: Moment<'_>) {
     if is_gone(&now) && !is_gone(then) && is_known(then) {
         then.now = Some(Box::new(without_name(now)));
         return;
@@ -15,12 +37,15 @@ pub fn mark(then: &mut Value, now: Value) {
         then.now = Some(Box::new(without_name(now)));
         return;
     }
+    if then.address.is_some_and(|address| moment.is_left(address)) {
+        return;
+    }
     if let (Some(then), Some(now)) = (&mut then.target, now.target) {
-        mark(then, *now);
+        mark(then, *now, moment);
     }
     if then.members.len() == now.members.len() {
         for (then, now) in then.members.iter_mut().zip(now.members) {
-            mark(then, now);
+            mark(then, now, moment);
         }
     }
 }
@@ -90,7 +115,6 @@ mod tests {
     use serde_json::json;
 
     use super::super::decode::arguments_then_and_now;
-    use super::super::memory::Memory;
     use super::super::tests::{char_type, function, output, pointer, string_output};
     use super::*;
     use crate::address::Avma;
@@ -108,7 +132,7 @@ mod tests {
         let argument = ArgumentPlan { name: None, ty, pieces, follows: Vec::new(), guessed: false };
         let limits = Limits { string_bytes: 8, ..Limits::default() };
         let plan = FunctionPlan { arguments: vec![argument], steps: steps.to_vec(), limits, ..function("f") };
-        arguments_then_and_now(&plan, &types, data, memory).remove(0)
+        arguments_then_and_now(&plan, &types, data, Moment { memory, stack_pointer: None }).remove(0)
     }
 
     fn step(op: u8, base: u16) -> Step {
