@@ -62,7 +62,8 @@ fn everything_is_told_as_it_was(compiler: Compiler, flags: [&str; 1]) {
     let one_of = |third: String| link(1, "\"one\"", &link(2, "\"two\"", &third));
     assert_eq!(record(&report, "nested"), nested);
     assert_eq!(record(&report, "chain"), one_of(link(3, "\"\"", deeper)));
-    assert_eq!(record(&report, "cycle"), one_of(link(1, "\"one\"", deeper)));
+    let cycle = one_of("&<unavailable: it leads back to what it is in>".into());
+    assert_eq!(record(&report, "cycle"), cycle);
     let no_name = "<unreadable: no readable memory is mapped at 0xdead0000>";
     assert_eq!(
         record(&report, "wild"),
@@ -75,7 +76,7 @@ fn everything_is_told_as_it_was(compiler: Compiler, flags: [&str; 1]) {
     let count = only(&report, "count");
     assert_eq!((told(count.arg("counter")), told(count.arg("unset"))), ("&17".into(), "NULL".into()));
     assert_eq!(told(only(&report, "list").arg("argv")), "&[\"prog\", \"-v\", \"a file\"]");
-    let number = r#"&{whole: 67305985, parts: "\u0001\u0002\u0003\u0004"}"#;
+    let number = "&{whole: 67305985, parts: [1,2,3,4]}";
     assert_eq!(told(only(&report, "convert").arg("number")), number);
     assert_eq!(told(only(&report, "sum").arg("values")), "&[5, 6, 7]");
 }

@@ -51,7 +51,7 @@ fn the_page_has_both() {
 fn members_behind_pointers_have_changed_one_by_one() {
     let fixture = Fixture::build("renamed.c");
     let outcome = fixture.run(["-f", "greet"]);
-    assert!(outcome.stderr.contains("name = \"alice\" (now NULL)"), "{}", outcome.stderr);
+    assert!(outcome.stderr.contains("name: \"alice\" (now NULL)"), "{}", outcome.stderr);
     let report = outcome.report();
     let calls = report.crashed_thread().calls_of("greet");
     let changes = |call: usize| {

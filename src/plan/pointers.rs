@@ -86,7 +86,9 @@ impl Walk<'_> {
             self.add_counted(at, &counted);
             return Some(());
         }
-        for member in &aggregate.members {
+        // Of the members of a variant that is not there, pointers lead anywhere: what is read there is not shown.
+        let variants = aggregate.variants.iter().flat_map(|part| &part.variants).map(|variant| &variant.member);
+        for member in aggregate.members.iter().chain(variants) {
             let known = self.path.len();
             if !member.name.is_empty() {
                 self.path.push('.');
@@ -176,8 +178,11 @@ impl Counted {
         if let (Some((buffer_at, buffer)), Some((length_at, _)), true) =
             (direct("buf"), direct("len"), is_rust_vector(&ty.name))
         {
-            let (pointer_at, pointer) = first_pointer(buffer, types, MAX_DEPTH)?;
-            return length(buffer_at.checked_add(pointer_at)?, length_at, vector_element(&ty.name, pointer, types)?);
+            let pointer_at = first_pointer(buffer, types, MAX_DEPTH)?.0;
+            // Since Rust 1.83 the buffer of a vector is one of bytes, whatever it holds: its type argument tells.
+            let element = aggregate.parameters.first().and_then(|of| types.resolve(*of).size);
+            let element = element.and_then(|size| u16::try_from(size).ok()).filter(|size| *size > 0);
+            return length(buffer_at.checked_add(pointer_at)?, length_at, element?);
         }
         None
     }
@@ -230,16 +235,4 @@ fn pointee_bytes(pointer: &Type, types: &TypeTable) -> Option<u16> {
 
 fn is_rust_vector(name: &str) -> bool {
     name.split('<').next().is_some_and(|path| path == "Vec" || path.ends_with("::Vec"))
-}
-
-/// Bytes of an element of a Rust vector. Since Rust 1.83 its buffer is one of bytes whatever it holds: then only the vector's name tells.
-fn vector_element(name: &str, pointer: &Type, types: &TypeTable) -> Option<u16> {
-    let element = name.split_once('<')?.1.split([',', '>']).next()?;
-    match element {
-        "u8" | "i8" | "bool" => Some(1),
-        "u16" | "i16" => Some(2),
-        "u32" | "i32" | "f32" | "char" => Some(4),
-        "u64" | "i64" | "f64" | "usize" | "isize" => Some(8),
-        _ => pointee_bytes(pointer, types).filter(|size| *size > 1),
-    }
 }

@@ -214,3 +214,52 @@ fn is_text(what: Followed) -> bool {
 fn text_price(limit: u32) -> u32 {
     OUTCOME_BYTES + align8(limit + 1)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::dwarf::types::{Aggregate, Member, Type, TypeId, TypeKind};
+
+    /// A structure of `size` bytes, which begins with a pointer to another one like it.
+    fn link(size: u64, types: &mut TypeTable) -> TypeId {
+        let kind = TypeKind::Void;
+        let own = types.push(Type { name: "link".into(), size: None, kind });
+        let kind = TypeKind::Pointer { to: own, reference: false };
+        let pointer = types.push(Type { name: "link *".into(), size: Some(8), kind });
+        let next = Member { name: "next".into(), offset: 0, ty: pointer };
+        let kind = TypeKind::Aggregate(Aggregate { members: vec![next], ..Aggregate::default() });
+        types.set(own, Type { name: "link".into(), size: Some(size), kind });
+        own
+    }
+
+    /// The bytes of each value that is followed, of two arguments that point to structures of these sizes.
+    fn followed(sizes: [u64; 2], reach_bytes: u32) -> [Vec<u16>; 2] {
+        let (mut types, mut steps) = (TypeTable::default(), StepList::default());
+        let links = sizes.map(|size| link(size, &mut types));
+        let limits = Limits { reach_bytes, ..Limits::default() };
+        let candidates = links.iter().enumerate().filter_map(|(argument, ty)| {
+            let step = steps.register(u8::try_from(argument).ok()?)?;
+            Some(Candidate::of_argument(argument, 0, steps.data_offset(step, 0)?, Followed::Value(*ty), None))
+        });
+        let candidates = candidates.collect();
+        let trees = Reach::new(&types, limits, &mut steps).follow(candidates, 2);
+        let steps = steps.into_steps();
+        let chain = |tree: &Vec<Follow>| {
+            let follows = std::iter::successors(tree.first(), |follow| follow.behind.first());
+            follows.map(|follow| steps[follow.step].size).collect()
+        };
+        [chain(&trees[0]), chain(&trees[1])]
+    }
+
+    /// Guards against an argument that takes what another one needs, against bytes that nobody gets, and against chains without an end.
+    #[test]
+    fn each_argument_has_its_part_and_what_is_left_over_goes_to_the_nearest() {
+        assert_eq!(followed([24, 24], 1024), [vec![24; 3], vec![24; 3]], "three deep");
+        // Of 96 bytes, each argument has 48: one value and its outcome. The rest is enough for one more.
+        assert_eq!(followed([24, 24], 96), [vec![24, 24], vec![24]]);
+        assert_eq!(followed([24, 24], 128), [vec![24, 24], vec![24, 24]]);
+        // The large one is cut, and the small one is whole.
+        assert_eq!(followed([1000, 24], 256), [vec![152], vec![24, 24, 24]]);
+        assert_eq!(followed([24, 24], 0), [Vec::<u16>::new(), Vec::new()]);
+    }
+}
