@@ -255,6 +255,7 @@ fn recorder(snapshot: &Snapshot, context: &Context<'_>) -> Recorder {
         calls_of_other_processes: count(Counter::CALLS_OF_OTHERS),
         processes_not_watched: count(Counter::PROCESSES_NOT_WATCHED),
         deaths_lost: count(Counter::DEATHS_LOST),
+        memory_lost: count(Counter::MEMORY_LOST),
         handled_faults: count(Counter::HANDLED_FAULTS),
         deaths_of_other_files: count(Counter::DEATHS_OF_OTHER_FILES),
     }

@@ -153,6 +153,8 @@ fn losses(report: &Report, verbose: bool) -> Vec<String> {
     for dropped in &report.dropped {
         say(dropped.count, format!("{} {}: {}", dropped.count, plain(&dropped.what), plain(&dropped.reason)));
     }
+    let memory = recorder.memory_lost;
+    say(memory, format!("{} not copied at the death: there was no room for more", were(memory, "memory block")));
     say(report.process.args_truncated.into(), "the program's arguments were too long to keep them all".into());
     let skipped = probes.skipped.len() as u64;
     say(skipped, format!("{} not watched{}", were(skipped, "function"), if verbose { ":" } else { " (-v says why)" }));

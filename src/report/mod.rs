@@ -146,6 +146,9 @@ pub struct Recorder {
     pub processes_not_watched: u64,
     /// Deaths that lastwords was not told of, because a buffer was full.
     pub deaths_lost: u64,
+    /// Pieces of stacks and of other memory that were not copied when threads died, because the room for them was full.
+    #[serde(default)]
+    pub memory_lost: u64,
     /// Signals of the chosen set that a handler took.
     pub handled_faults: u64,
     /// Deaths of descendants that executed another file.
