@@ -16,7 +16,7 @@ use aya_ebpf::helpers::generated::{
 };
 use aya_ebpf::programs::RawTracePointContext;
 use lastwords_abi::layout::OOM_STACK_WORDS;
-use lastwords_abi::record::{self, INFO_KERNEL, INFO_NONE, INFO_PRESENT};
+use lastwords_abi::record::{self, INFO_KERNEL, INFO_NONE, INFO_PRESENT, SIGNAL_BITS};
 use lastwords_abi::{
     COMM_BYTES, Counter, Event, Fault, MAX_ARGS_BYTES, SignalSender, SlotHeader, ThreadState, Watched,
 };
@@ -42,13 +42,11 @@ const IGNORED: u64 = 1;
 /// `SEND_SIG_NOINFO` and `SEND_SIG_PRIV` stand where a pointer to a siginfo would (include/linux/sched/signal.h).
 const LAST_STAND_IN: u64 = 1;
 /// `SIGNAL_GROUP_EXIT` of `signal_struct.flags`.
-const GROUP_EXIT: u32 = 4;
+pub const GROUP_EXIT: u32 = 4;
 /// `SA_NODEFER`: the handler's own signal is not blocked while it runs.
 const NO_DEFER: u64 = 0x4000_0000;
 /// Memory is copied at handled faults once in this time: a program that lives on faults stays fast.
 const COPY_INTERVAL_NS: u64 = 10_000_000;
-/// The signal in a wait status.
-const SIGNAL_BITS: u32 = 0x7f;
 
 const fn bit(signal: u32) -> u64 {
     1 << (signal - 1)

@@ -3,17 +3,14 @@
 use aya_ebpf::helpers::generated::{bpf_get_current_task, bpf_ktime_get_ns};
 use aya_ebpf::programs::{ProbeContext, RawTracePointContext};
 use lastwords_abi::layout::SLOT_ENDED;
+use lastwords_abi::record::SIGNAL_BITS;
 use lastwords_abi::{Counter, Event, NO_SLOT, SignalSender, Watched, record};
 
-use crate::fault;
+use crate::fault::{self, GROUP_EXIT};
 use crate::kernel::read;
 use crate::maps::{FAULTS, SLOTS, TARGET, THREADS, WATCHED, config, count, send};
 use crate::slot::{self, Ids};
 
-/// `SIGNAL_GROUP_EXIT` of `signal_struct.flags`.
-const GROUP_EXIT: u32 = 4;
-/// The signal in a wait status.
-const SIGNAL_BITS: u32 = 0x7f;
 const SIGKILL: u32 = 9;
 
 /// `sched_process_fork(parent, child)`: the child of a watched process is watched.

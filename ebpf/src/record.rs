@@ -326,6 +326,9 @@ impl Counter {
     pub const COUNT: u32 = 10;
 }
 
+/// The signal in a wait status (`WTERMSIG`).
+pub const SIGNAL_BITS: u32 = 0x7f;
+
 const _: () = assert!(size_of::<Record>() == 64);
 const _: () = assert!(size_of::<Fault>() == 208 + size_of::<Mapping>() + size_of::<ThreadState>() + MAX_ARGS_BYTES);
 const _: () = assert!(size_of::<Watched>() == 80);

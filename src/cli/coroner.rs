@@ -1,11 +1,12 @@
 //! A death in; its report written and its page shown out. Nothing is an error here: what is missing is said.
 
+use std::cell::LazyCell;
 use std::io::Write as _;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime};
 
 use jiff::Timestamp;
-use lastwords_abi::record::ENDED;
+use lastwords_abi::record::{ENDED, SIGNAL_BITS};
 use lastwords_abi::{Counter, Fault};
 use nix::time::{ClockId, clock_gettime};
 use nix::unistd::Pid;
@@ -24,9 +25,6 @@ use crate::plan::build::Prepared;
 use crate::probe::{Death, Mapping, Recorder, SURVIVED_TOLD};
 use crate::report::{self, Document, Report};
 use crate::{arch, render};
-
-/// Bytes that a wait status keeps for the signal.
-const SIGNAL_BITS: u32 = 0x7f;
 
 /// A fault to report.
 struct Case {
@@ -135,8 +133,10 @@ impl<'a> Coroner<'a> {
         );
         let modules = ModuleMap::new(mapped::modules(mapped, &self.prepared.binaries), &self.prepared.binaries);
         let code = Code::new(&modules, arch::host());
-        let sections = DebugSections::load(main).unwrap_or_else(|_| DebugSections::without_debug_info(main));
-        let info = DebugInfo::parse(main, &sections);
+        // Asked only where nobody told what was mapped; `code` reads the same for itself.
+        let sections =
+            LazyCell::new(|| DebugSections::load(main).unwrap_or_else(|_| DebugSections::without_debug_info(main)));
+        let info = LazyCell::new(|| DebugInfo::parse(main, &sections));
         let symbolize = |address: Svma| symbolize(main, &info, address);
         let arch = arch::host();
         let general: Vec<(&str, usize)> =
@@ -173,7 +173,7 @@ impl<'a> Coroner<'a> {
                 return_address_bytes: arch.entry_cfa_offset().cast_unsigned(),
             },
             bias,
-            code: (!mapped.is_empty()).then_some(&code),
+            code: ending.code,
             symbolize: &symbolize,
         };
         let report = |case: Case| {
@@ -183,7 +183,7 @@ impl<'a> Coroner<'a> {
                 event: death.event,
                 threads: threads.clone(),
                 counters: recorder.counters().unwrap_or_default(),
-                memory: handled::memory_at(&death.memory, is_kept.then_some(&case.fault)),
+                memory: if is_kept { handled::memory_at(&death.memory, Some(&case.fault)) } else { at_end.clone() },
                 memory_at_end: is_kept.then(|| at_end.clone()),
             };
             if case.survived {

@@ -1,14 +1,11 @@
 //! Deaths that are no crash, and yet surprise: SIGKILL leaves the program no chance to say anything.
 
-use lastwords_abi::record::SignalSender;
+use lastwords_abi::record::{SIGNAL_BITS, SignalSender};
 use nix::libc::SIGKILL;
 
 use super::page;
 use crate::binary::Binary;
 use crate::probe::{Death, OutOfMemory, out_of_memory};
-
-/// Bits of a wait status that hold the signal.
-const SIGNAL_BITS: u32 = 0x7f;
 
 /// Says that the kernel has killed the process for lack of memory; to those who want to know more, also who else did.
 pub fn tell(death: &Death, program: &Binary, verbose: bool) {

@@ -97,11 +97,8 @@ fn thread(history: &ThreadHistory, walk: Walk<'_, '_>) -> Thread {
     let state = if crashed && snapshot.fault.thread.at_ns != 0 { &snapshot.fault.thread } else { &header.death };
     let stack_pointer = register(state, context.registers.stack_pointer);
     // Calls that a handler made are on its own part of the stack, where the thread stood in the end.
-    let before_handler = match snapshot.fault.handler {
-        0 => u64::MAX,
-        _ if crashed => snapshot.fault.calls.saturating_sub(header.first),
-        _ => u64::MAX,
-    };
+    let has_handler = crashed && snapshot.fault.handler != 0;
+    let before_handler = if has_handler { snapshot.fault.calls.saturating_sub(header.first) } else { u64::MAX };
     let (before, after) =
         history.calls.split_at(history.calls.partition_point(|call| call.record.sequence < before_handler));
     let pushed = context.registers.return_address_bytes;
@@ -113,17 +110,12 @@ fn thread(history: &ThreadHistory, walk: Walk<'_, '_>) -> Thread {
         let now = (crashed && index >= older).then_some(Moment { memory: &snapshot.memory, stack_pointer });
         Call { by_handler: raw.record.sequence >= before_handler, ..call(raw, plan, started_ns, is_left, now) }
     });
-    let walk = Walk { calls: &history.calls, stack_end: header.death.stack_end, ..walk };
+    let walk = Walk { calls: &history.calls, stack_end: header.death.stack_end, crashed, ..walk };
     let mut thread = Thread {
         calls: calls.collect(),
         calls_total: Some(header.calls),
         calls_overwritten: header.calls.saturating_sub(history.calls.len() as u64),
-        ..thread_in_state(
-            seen_or_global(header.ns_tid, header.tid),
-            crashed,
-            state,
-            &Walk { calls: &history.calls, crashed, ..walk },
-        )
+        ..thread_in_state(seen_or_global(header.ns_tid, header.tid), state, &walk)
     };
     entry::join(&mut thread.frames, &mut thread.calls);
     thread
@@ -170,11 +162,12 @@ impl Walk<'_, '_> {
 fn thread_without_ring(walk: Walk<'_, '_>) -> Thread {
     let fault = &walk.snapshot.fault;
     let walk = Walk { crashed: true, ..walk };
-    thread_in_state(seen_or_global(fault.ns_tid, fault.tid), true, &fault.thread, &walk)
+    thread_in_state(seen_or_global(fault.ns_tid, fault.tid), &fault.thread, &walk)
 }
 
 /// A thread without its calls.
-fn thread_in_state(tid: u32, crashed: bool, state: &ThreadState, walk: &Walk<'_, '_>) -> Thread {
+fn thread_in_state(tid: u32, state: &ThreadState, walk: &Walk<'_, '_>) -> Thread {
+    let crashed = walk.crashed;
     let is_known = state.at_ns != 0;
     let (frames, frames_end) = walk.frames(state, if crashed { Bounds::CRASHED } else { Bounds::OTHER });
     Thread {

@@ -4,7 +4,7 @@
 //! pointer of that very fault in it. A handler that was left, by `siglongjmp` or by its return, has not.
 
 use lastwords_abi::Fault;
-use lastwords_abi::record::ThreadState;
+use lastwords_abi::record::{SIGNAL_BITS, ThreadState};
 use nix::libc;
 
 use super::code::Code;
@@ -16,9 +16,6 @@ use crate::address::Avma;
 use crate::arch;
 use crate::probe::MemoryRange;
 use crate::report::{self, Address, EndedBy, EndedWhen, Handler};
-
-/// The signal in a wait status.
-const SIGNAL_BITS: u32 = 0x7f;
 
 /// A handled fault that the process died of.
 #[derive(Clone, Debug)]
