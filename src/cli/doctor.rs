@@ -5,6 +5,7 @@ use std::path::Path;
 
 use super::error::{Error, FAILURE};
 use crate::address::FileOffset;
+use crate::arch::cost::SINGLE_STEPPED;
 use crate::plan::{EntrySite, Exits, FunctionPlan, Limits, Plan};
 use crate::probe::kernel_types::KernelTypes;
 use crate::probe::{ProbeError, Recorder, Settings, Tier};
@@ -150,7 +151,7 @@ fn plan_for_ourselves() -> Option<Plan> {
         declared: None,
         object: 0,
         address,
-        entry: EntrySite { offset, address, cfa_offset: 8 },
+        entry: EntrySite { offset, address, cfa_offset: 8, class: SINGLE_STEPPED },
         exits: Exits::Trampoline,
         steps: vec![],
         arguments: vec![],

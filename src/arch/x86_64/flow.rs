@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use iced_x86::{FlowControl, Instruction, InstructionInfoFactory, Mnemonic, OpKind, Register};
 
 use super::decode::{bytes_at, decoder, general, is_probeable, is_write};
-use super::{RBP, RSP};
+use super::{RBP, RSP, classes};
 use crate::address::Svma;
 use crate::arch::code::Code;
 use crate::arch::{CodeExit, CodeExits, InspectError};
@@ -19,6 +19,8 @@ pub struct Flow {
     pub error: Option<InspectError>,
     /// Where its own branches lead.
     pub branch_targets: BTreeSet<u64>,
+    /// It has indirect jumps that may stay in it: they lead to more places than `branch_targets`.
+    pub jumps_indirectly: bool,
     /// Bytes of frame that the epilogues release, return address not counted; without those that restore a frame pointer's value.
     pub released_bytes: BTreeSet<i64>,
     /// How many instructions set each general register, by DWARF number.
@@ -104,8 +106,11 @@ impl Scan<'_> {
             FlowControl::IndirectBranch => {
                 if is_pointer_of_linker(instruction) || self.block.gives_back {
                     self.leave(instruction, true);
-                } else if !self.block.is_switch(instruction) {
-                    self.maybe_leaves(instruction);
+                } else {
+                    self.flow.jumps_indirectly = true;
+                    if !self.block.is_switch(instruction) {
+                        self.maybe_leaves(instruction);
+                    }
                 }
                 self.block = Block::default();
             }
@@ -128,8 +133,10 @@ impl Scan<'_> {
 
     fn leave(&mut self, instruction: &Instruction, tail_jump: bool) {
         let address = Svma(instruction.ip());
-        if is_probeable(bytes_at(self.code, address)) {
-            self.flow.exits.certain.push(CodeExit { address, tail_jump });
+        let bytes = bytes_at(self.code, address);
+        if is_probeable(bytes) {
+            let class = classes::of(instruction, bytes);
+            self.flow.exits.certain.push(CodeExit { address, tail_jump, class });
         } else {
             self.maybe_leaves(instruction);
         }
