@@ -92,7 +92,7 @@ fn compile(
     };
     let code = Code::read(&function.ranges, bytes_of)
         .map_err(|error| Skipped { function: function.name.clone(), reason: error.to_string() })?;
-    capture::compile(function, object, &code, context)
+    capture::compile(function, object, &code.in_file(binary), context)
 }
 
 /// Judged over all files together: an exception that one of them throws passes through the frames of the others.

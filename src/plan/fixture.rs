@@ -114,6 +114,9 @@ impl Program {
             Some((offset, &self.bytes[start..start + size]))
         })
         .unwrap();
+        let file = tempfile::NamedTempFile::new().unwrap();
+        std::fs::write(file.path(), &self.bytes).unwrap();
+        let binary = Binary::open(file.path()).unwrap();
         let context = Context {
             arch: arch::host(),
             types: &types,
@@ -125,7 +128,7 @@ impl Program {
             stack_use: &self.stack_use,
             costs: &Costs::defaults(arch::host()),
         };
-        let plan = compile(function, 0, &code, &context)?;
+        let plan = compile(function, 0, &code.in_file(&binary), &context)?;
         assert!(!describe(&plan, &types, arch::host()).is_empty());
         Ok(plan)
     }

@@ -8,6 +8,7 @@ mod machine;
 mod prologue;
 mod result;
 mod stack;
+mod targets;
 
 use super::code::Code;
 use super::cost::{ClassId, ProbeClass};

@@ -80,14 +80,14 @@ fn candidate(code: &Code<'_>, instruction: &Instruction, machine: &Machine) -> O
     (is_probeable(bytes) && !destroys).then_some(Candidate { address, class, cfa_offset })
 }
 
-/// Leaves out what a call may execute more than once. Where branches lead is not always known: where code could not be decoded, and
-/// behind an indirect jump (a `switch` in a loop, of which the first case follows the entry). But wherever they lead, the stack
-/// pointer is there what it is at the jump: an instruction in front of the last one that grows the frame is not jumped to.
+/// Leaves out what a call may execute more than once. Where an indirect jump leads is not always known (a `switch` in a loop, of which
+/// the first case follows the entry). But wherever it leads, the stack pointer is there what it is at the jump: an instruction in front
+/// of the last one that grows the frame is not jumped to.
 fn keep_those_executed_once(candidates: &mut Vec<Candidate>, entry: Svma, flow: &Flow) {
     let is_entry = |candidate: &Candidate| candidate.address == entry;
     if flow.error.is_some() || flow.branch_targets.contains(&entry.0) {
         candidates.retain(is_entry);
-    } else if flow.jumps_indirectly {
+    } else if flow.has_unknown_targets {
         let deepest = candidates.iter().map(|candidate| candidate.cfa_offset).max().unwrap_or(0);
         candidates.retain(|candidate| is_entry(candidate) || candidate.cfa_offset < deepest);
     }
