@@ -13,7 +13,7 @@ use crate::address::{Avma, Svma};
 use crate::dwarf::function::Language;
 use crate::dwarf::types::{TypeId, TypeTable};
 use code::Code;
-use cost::{ClassId, ProbeClass};
+use cost::{Calibration, ClassId, ProbeClass};
 use instruction::Instruction;
 use symbolic::EntryBlock;
 
@@ -89,6 +89,12 @@ pub trait Architecture: Sync {
 
     /// Kinds of instructions that kernels treat differently under a probe; a [`ClassId`] is an index.
     fn probe_classes(&self) -> &'static [ProbeClass];
+
+    /// A program to measure what probes cost on instructions of each class.
+    fn calibration(&self) -> Calibration;
+
+    /// The class of the last sample of [`Self::calibration`], which returns through the trampoline.
+    fn trampoline_sample_class(&self) -> ClassId;
 
     /// The class of the instruction that returns from a function.
     fn return_class(&self) -> ClassId;

@@ -18,6 +18,7 @@ use crate::plan::placement::{EntryPlace, exit_cost_ns};
 use crate::plan::returns::Returns;
 use crate::plan::select::SelectError;
 use crate::plan::{Exits, FunctionPlan, Plan};
+use crate::probe::calibrate;
 
 /// Arguments of `lastwords functions`.
 #[derive(Args, Clone, Debug)]
@@ -82,7 +83,14 @@ impl FunctionsError {
 /// If the program cannot be read, nothing is selected, or `out` does not take the list.
 pub fn run(arguments: &FunctionsArgs, out: &mut impl Write, notes: &mut impl Write) -> Result<(), FunctionsError> {
     let program = Binary::open(&find_program(&arguments.program)?)?;
-    let costs = Costs::defaults(arch::host());
+    let measured = calibrate::known();
+    if arguments.placement && measured.is_none() {
+        writeln!(
+            notes,
+            "note: what probes cost here was not measured since the machine was started: `lastwords doctor` does it"
+        )?;
+    }
+    let costs = measured.unwrap_or_else(|| Costs::defaults(arch::host()));
     let options = Options {
         returns: arguments.returns,
         entry_place: arguments.entry_place,

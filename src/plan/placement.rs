@@ -16,6 +16,10 @@ use crate::arch::{Architecture, Candidate, CodeExits, InspectError, Inspection};
 /// A place is taken in front of a later one unless it costs this much more, in percent: what was measured differs a little each time.
 const TOLERANCE_PERCENT: u64 = 25;
 
+/// A return is given up where a call would be more than this many times as expensive with it. It is the trampoline's and an emulated
+/// instruction's cost, with room for what a measurement is off; where a second trap costs little, returns are kept.
+const WORTH_OF_RETURN: u64 = 4;
+
 /// Where the probe for the entry of a function may stand.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, clap::ValueEnum)]
 pub enum EntryPlace {
@@ -70,9 +74,17 @@ struct Choice {
     /// How many arguments can be read, and how many bytes of all.
     readable: (usize, u64),
     sees_return: bool,
-    has_cheap_entry: bool,
     /// Nanoseconds of a call, entry and return.
     cost_ns: u64,
+    /// What of that counts when a return is weighed. Where the trampoline must not be used, every return costs a second trap, and a
+    /// program would lose all of them at once: there only the entry counts.
+    weighed_ns: u64,
+}
+
+fn keep_best<K: Ord>(choices: &mut Vec<Choice>, key: impl Fn(&Choice) -> K) {
+    if let Some(best) = choices.iter().map(&key).max() {
+        choices.retain(|choice| key(choice) == best);
+    }
 }
 
 impl Placing<'_> {
@@ -80,8 +92,15 @@ impl Placing<'_> {
     pub fn place(&self, arguments: &[Vec<Span>], function: &str) -> Result<Placement, Skipped> {
         let mut choices: Vec<Choice> =
             self.candidates().filter_map(|candidate| self.choice(candidate, arguments)).collect();
-        let best = choices.iter().map(|choice| self.rank(choice)).max();
-        choices.retain(|choice| Some(self.rank(choice)) == best);
+        keep_best(&mut choices, |choice| choice.readable);
+        let least = choices.iter().map(|choice| choice.weighed_ns).min().unwrap_or(0);
+        match self.returns {
+            Returns::Always => keep_best(&mut choices, |choice| choice.sees_return),
+            Returns::Cheap => keep_best(&mut choices, |choice| {
+                (choice.weighed_ns <= least.saturating_mul(WORTH_OF_RETURN), choice.sees_return)
+            }),
+            Returns::Never => {}
+        }
         let least = choices.iter().map(|choice| choice.cost_ns).min().unwrap_or(0);
         let is_good = |choice: &Choice| choice.cost_ns * 100 <= least * (100 + TOLERANCE_PERCENT);
         let chosen = choices.into_iter().find(is_good);
@@ -89,15 +108,6 @@ impl Placing<'_> {
             function: function.into(),
             reason: InspectError::NotProbeable(self.code.entry()).to_string(),
         })
-    }
-
-    /// What matters more than the cost, the most important first.
-    fn rank(&self, choice: &Choice) -> ((usize, u64), bool, bool) {
-        match self.returns {
-            Returns::Always => (choice.readable, choice.sees_return, false),
-            Returns::Cheap => (choice.readable, choice.has_cheap_entry, choice.sees_return),
-            Returns::Never => (choice.readable, false, false),
-        }
     }
 
     /// The instructions to choose from.
@@ -130,11 +140,12 @@ impl Placing<'_> {
         let whole = arguments.iter().filter(|spans| spans.iter().all(|span| is_readable(&span))).count();
         let bytes = arguments.iter().flatten().filter(is_readable).map(|span| u64::from(span.size)).sum();
         let (exits, unseen_exits) = self.exits(&entry);
+        let (entry_ns, exit_ns) = (u64::from(self.costs.of(class)), exit_cost_ns(&exits, self.costs));
         Some(Choice {
             readable: (whole, bytes),
             sees_return: !matches!(exits, Exits::Unseen(_)),
-            has_cheap_entry: self.costs.is_cheap(class),
-            cost_ns: u64::from(self.costs.of(class)) + exit_cost_ns(&exits, self.costs),
+            cost_ns: entry_ns + exit_ns,
+            weighed_ns: entry_ns + if self.policy == ReturnPolicy::Trampoline { exit_ns } else { 0 },
             placement: Placement { entry, exits, unseen_exits, arguments },
         })
     }

@@ -25,6 +25,8 @@ pub const ALL: [ProbeClass; 10] = [
     class("ret", STEPPED_NS, &[0xc3]),
 ];
 
+/// The class of `push`.
+pub const PUSH: ClassId = ClassId(1);
 /// The class of nops that are as long as a call.
 pub const NOP_OF_CALL_SIZE: ClassId = ClassId(3);
 /// The class of `ret`.

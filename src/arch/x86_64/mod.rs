@@ -1,6 +1,7 @@
 //! x86-64 with the System V ABI. "psABI" is its specification, version 1.0.
 
 mod access;
+mod calibration;
 mod classes;
 mod decode;
 mod flow;
@@ -11,7 +12,7 @@ mod stack;
 mod targets;
 
 use super::code::Code;
-use super::cost::{ClassId, ProbeClass};
+use super::cost::{Calibration, ClassId, ProbeClass};
 use super::instruction::Instruction;
 use super::{Architecture, InspectError, Inspection, ReturnPlace};
 use crate::address::Avma;
@@ -191,6 +192,14 @@ impl Architecture for X86_64 {
 
     fn probe_classes(&self) -> &'static [ProbeClass] {
         &classes::ALL
+    }
+
+    fn calibration(&self) -> Calibration {
+        calibration::program()
+    }
+
+    fn trampoline_sample_class(&self) -> ClassId {
+        classes::PUSH
     }
 
     fn return_class(&self) -> ClassId {
