@@ -13,8 +13,10 @@ use crate::launch::{Ending, Identity, Suspended};
 use crate::plan::build::{Options, prepare};
 use crate::plan::capture::Limits;
 use crate::plan::pairs::Length;
+use crate::plan::placement::EntryPlace;
 use crate::plan::returns::Returns;
 use crate::plan::select::Selection;
+use crate::probe::calibrate;
 use crate::probe::{MappingLog, Recorder, Settings, Tier};
 use crate::report::{self, Owner, WriteError, bound};
 
@@ -51,8 +53,11 @@ pub struct RunArgs {
     #[arg(long)]
     handled: bool,
     /// Whether to record what calls return, and how long they take
-    #[arg(long, value_enum, default_value_t = Returns::Auto, value_name = "WHEN")]
+    #[arg(long, value_enum, default_value_t = Returns::Cheap, value_name = "WHEN")]
     returns: Returns,
+    /// Where to record the entry of a function
+    #[arg(long = "entry", value_enum, default_value_t, value_name = "WHERE")]
+    entry_place: EntryPlace,
     /// How to place the probes (default: the best that this kernel has)
     #[arg(long, value_enum)]
     tier: Option<Tier>,
@@ -151,6 +156,8 @@ impl Run {
                 },
                 returns: args.returns,
                 lengths: args.lengths,
+                costs: None,
+                entry_place: args.entry_place,
             },
             settings: Settings {
                 calls: args.calls,
@@ -190,7 +197,8 @@ pub fn run(args: RunArgs, verbose: bool) -> Result<Ending, Error> {
 /// As [`run`].
 pub fn execute(run: &Run) -> Result<Ending, Error> {
     run.output.check(run.owner())?;
-    let prepared = prepare(Binary::open(&run.program)?, &run.selection, &run.options)?;
+    let options = Options { costs: Some(calibrate::costs()), ..run.options.clone() };
+    let prepared = prepare(Binary::open(&run.program)?, &run.selection, &options)?;
     let settings = Settings { streams: Streams::of(&prepared.binaries[0]), ..run.settings.clone() };
     let mut recorder = Recorder::load(&prepared.plan, &settings)?;
     let attached = recorder.attach(&prepared.plan, run.tier)?;

@@ -10,14 +10,15 @@ pub mod describe;
 #[cfg(test)]
 mod fixture;
 pub mod locate;
+mod moves;
 pub mod outputs;
 pub mod pairs;
+pub mod placement;
 pub mod pointers;
 mod reach;
 pub mod returns;
 pub mod select;
 pub mod shape;
-pub mod site;
 pub mod steps;
 #[cfg(test)]
 mod tests;
@@ -31,6 +32,8 @@ use lastwords_abi::Step;
 use crate::address::{FileOffset, Svma};
 use crate::dwarf::function::SourceLine;
 use crate::dwarf::types::{TypeId, TypeTable};
+
+use crate::arch::cost::ClassId;
 
 pub use crate::arch::ReturnPlace;
 pub use capture::Limits;
@@ -97,6 +100,8 @@ pub struct EntrySite {
     pub address: Svma,
     /// CFA minus stack pointer there, in bytes.
     pub cfa_offset: i32,
+    /// What the kernel has to do for a probe there.
+    pub class: ClassId,
 }
 
 /// How the return of a function is seen.
@@ -117,6 +122,8 @@ pub struct ExitSite {
     pub offset: FileOffset,
     /// `true` for a jump to another function, `false` for a `ret`.
     pub tail_jump: bool,
+    /// What the kernel has to do for a probe there.
+    pub class: ClassId,
 }
 
 /// How to put one argument together again.
