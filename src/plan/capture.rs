@@ -184,7 +184,7 @@ impl Compiler<'_> {
     /// The pointers in an argument that have a place in a record.
     fn candidates(&self, index: usize, arguments: &[ArgumentPlan], pairs: &[Option<Followed>]) -> Vec<Candidate> {
         let argument = &arguments[index];
-        if let Some(Some(paired @ Followed::Paired { length, element })) = pairs.get(index).copied()
+        if let Some(Some(paired @ Followed::Paired { length, element, .. })) = pairs.get(index).copied()
             && let Some(candidate) = self.paired(index, arguments, paired, length, element)
         {
             return vec![candidate];
@@ -216,7 +216,7 @@ impl Compiler<'_> {
         let number = arguments.get(length)?;
         let bytes = u16::try_from(self.context.types.resolve(number.ty).size?).ok()?;
         let at = self.data_offset(&number.pieces, 0, bytes.into())?;
-        let count = Count { at, size: bytes, element };
+        let count = Count { at, size: bytes, element, first: 0 };
         let is_aligned = base.is_multiple_of(8) && matches!(bytes, 1 | 2 | 4 | 8) && at.is_multiple_of(bytes.into());
         is_aligned.then(|| Candidate::of_argument(index, 0, base, what, Some(count)).whole())
     }
