@@ -6,10 +6,11 @@ use std::io::{self, Write};
 
 use clap::Args;
 
+use super::capture::CaptureArgs;
 use super::selection::SelectionArgs;
 use crate::arch;
 use crate::binary::{Binary, BinaryError, find_program};
-use crate::plan::build::{Options, Prepared, prepare};
+use crate::plan::build::{Prepared, prepare};
 use crate::plan::capture::readable;
 use crate::plan::describe::describe;
 use crate::plan::select::SelectError;
@@ -20,6 +21,8 @@ use crate::plan::{FunctionPlan, Plan};
 pub struct FunctionsArgs {
     #[command(flatten)]
     selection: SelectionArgs,
+    #[command(flatten)]
+    capture: CaptureArgs,
     /// Show the steps by which the arguments are captured
     #[arg(long)]
     plan: bool,
@@ -69,7 +72,7 @@ impl FunctionsError {
 /// If the program cannot be read, nothing is selected, or `out` does not take the list.
 pub fn run(arguments: &FunctionsArgs, out: &mut impl Write, notes: &mut impl Write) -> Result<(), FunctionsError> {
     let program = Binary::open(&find_program(&arguments.program)?)?;
-    let prepared = prepare(program, &arguments.selection.selection(), &Options::default())?;
+    let prepared = prepare(program, &arguments.selection.selection(), &arguments.capture.options())?;
     for note in &prepared.notes {
         writeln!(notes, "note: {note}")?;
     }
