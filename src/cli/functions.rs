@@ -6,6 +6,7 @@ use std::io::{self, Write};
 
 use clap::Args;
 
+use super::capture::CaptureArgs;
 use super::selection::SelectionArgs;
 use crate::address::{Avma, Svma};
 use crate::arch;
@@ -14,8 +15,7 @@ use crate::binary::{Binary, BinaryError, find_program};
 use crate::plan::build::{Options, Prepared, prepare};
 use crate::plan::capture::readable;
 use crate::plan::describe::describe;
-use crate::plan::placement::{EntryPlace, exit_cost_ns};
-use crate::plan::returns::Returns;
+use crate::plan::placement::exit_cost_ns;
 use crate::plan::select::SelectError;
 use crate::plan::{Exits, FunctionPlan, Plan};
 use crate::probe::calibrate;
@@ -25,18 +25,14 @@ use crate::probe::calibrate;
 pub struct FunctionsArgs {
     #[command(flatten)]
     selection: SelectionArgs,
+    #[command(flatten)]
+    capture: CaptureArgs,
     /// Show the steps by which the arguments are captured
     #[arg(long)]
     plan: bool,
     /// Show where the probes stand, what they cost and what can be read there
     #[arg(long)]
     placement: bool,
-    /// Where to record the entry of a function
-    #[arg(long = "entry", value_enum, default_value_t, value_name = "WHERE")]
-    entry_place: EntryPlace,
-    /// Whether to record what calls return, and how long they take
-    #[arg(long, value_enum, default_value_t, value_name = "WHEN")]
-    returns: Returns,
     /// The program
     #[arg(value_name = "PROG")]
     program: OsString,
@@ -91,12 +87,7 @@ pub fn run(arguments: &FunctionsArgs, out: &mut impl Write, notes: &mut impl Wri
         )?;
     }
     let costs = measured.unwrap_or_else(|| Costs::defaults(arch::host()));
-    let options = Options {
-        returns: arguments.returns,
-        entry_place: arguments.entry_place,
-        costs: Some(costs.clone()),
-        ..Options::default()
-    };
+    let options = Options { costs: Some(costs.clone()), ..arguments.capture.options() };
     let prepared = prepare(program, &arguments.selection.selection(), &options)?;
     for note in &prepared.notes {
         writeln!(notes, "note: {note}")?;
