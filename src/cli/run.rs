@@ -3,6 +3,7 @@
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 
+use super::budget::{self, BudgetArgs};
 use super::error::Error;
 use super::selection::SelectionArgs;
 use super::signals::Signals;
@@ -15,7 +16,7 @@ use crate::plan::capture::Limits;
 use crate::plan::pairs::Length;
 use crate::plan::returns::Returns;
 use crate::plan::select::Selection;
-use crate::probe::{MappingLog, Recorder, Settings, Tier};
+use crate::probe::{Budget, MappingLog, Recorder, Settings, Tier};
 use crate::report::{self, Owner, WriteError, bound};
 
 /// Arguments of `lastwords run`.
@@ -53,6 +54,8 @@ pub struct RunArgs {
     /// Whether to record what calls return, and how long they take
     #[arg(long, value_enum, default_value_t = Returns::Auto, value_name = "WHEN")]
     returns: Returns,
+    #[command(flatten)]
+    budget: BudgetArgs,
     /// How to place the probes (default: the best that this kernel has)
     #[arg(long, value_enum)]
     tier: Option<Tier>,
@@ -90,6 +93,8 @@ pub struct Run {
     pub settings: Settings,
     /// Only this tier.
     pub tier: Option<Tier>,
+    /// How much of the time the probes may take; `None` for any amount.
+    pub budget: Option<Budget>,
     /// Who the program runs as.
     pub identity: Option<Identity>,
     /// Where reports go.
@@ -161,6 +166,7 @@ impl Run {
                 ..Settings::default()
             },
             tier: args.tier,
+            budget: args.budget.budget(),
             identity: Identity::choose(args.user.as_deref())?,
             output,
             max_report_bytes: args.max_report,
@@ -205,6 +211,9 @@ pub fn execute(run: &Run) -> Result<Ending, Error> {
         ));
         prepared.notes.iter().for_each(|note| page::note(format_args!("{note}")));
     }
+    if let Some(budget) = run.budget {
+        recorder.keep_within(budget, &prepared.plan);
+    }
     let suspended = Suspended::new(&run.program, &run.arguments, run.identity.as_ref())?;
     recorder.watch(suspended.pid().as_raw().cast_unsigned())?;
     let signals = watch::Signals::take().map_err(Error::Wait)?;
@@ -212,7 +221,14 @@ pub fn execute(run: &Run) -> Result<Ending, Error> {
         MappingLog::watch(suspended.pid()).inspect_err(|error| tracing::debug!(%error, "mappings are not told")).ok();
     let running = suspended.start()?;
     let mut coroner = coroner::Coroner::new(run, &prepared, running.pid());
-    let ending = until_end(running, signals, &mut recorder, &mut mappings, |death, mapped, recorder| {
+    let look = |recorder: &mut Recorder| {
+        let changes = recorder.govern(&prepared.plan);
+        if run.verbose {
+            changes.iter().for_each(|change| budget::tell(change, &prepared.plan));
+        }
+        recorder.next_look()
+    };
+    let ending = until_end(running, signals, &mut recorder, &mut mappings, look, |death, mapped, recorder| {
         coroner.examine(&death, &mapped, recorder);
     })
     .map_err(Error::Wait)?;

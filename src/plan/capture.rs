@@ -9,7 +9,9 @@ use super::reach::{Candidate, Reach, count_at};
 use super::returns::{Returns, StackUse, return_policy};
 use super::shape::{Shape, is_c_string};
 use super::steps::{Count, StepList};
-use super::{ArgumentPlan, Followed, FunctionPlan, PieceSource, ReturnPlan, Skipped, Source, contradiction, site};
+use super::{
+    ArgumentPlan, Followed, FunctionPlan, PieceSource, ReturnPlan, Skipped, Source, contradiction, site, weight,
+};
 use crate::arch::Architecture;
 use crate::arch::code::Code;
 use crate::dwarf::function::{Function, Location, Parameter, Piece};
@@ -83,6 +85,7 @@ pub fn compile(
         Some(ReturnPlan { ty, place })
     });
     Ok(FunctionPlan {
+        weight: weight::weight(&function.name, code, &entry, &exits, context.arch),
         name: function.name.clone(),
         symbol: function.symbol.clone(),
         declared: function.declared.clone(),

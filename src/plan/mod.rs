@@ -23,6 +23,7 @@ pub mod steps;
 mod tests;
 #[cfg(test)]
 mod traps;
+pub mod weight;
 
 use std::path::PathBuf;
 
@@ -34,6 +35,7 @@ use crate::dwarf::types::{TypeId, TypeTable};
 
 pub use crate::arch::ReturnPlace;
 pub use capture::Limits;
+pub use weight::Weight;
 
 /// All that is probed in one run.
 #[derive(Clone, Debug, Default)]
@@ -86,6 +88,8 @@ pub struct FunctionPlan {
     pub has_debug_info: bool,
     /// The bounds of what was planned.
     pub limits: Limits,
+    /// What its probes cost and its calls tell.
+    pub weight: Weight,
 }
 
 /// The instruction at which a function's arguments are read.
