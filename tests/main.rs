@@ -25,6 +25,7 @@ mod no_debug_info;
 mod object;
 mod output;
 mod processes;
+mod redaction;
 mod returns;
 mod sacred;
 mod selection;

@@ -197,6 +197,7 @@ impl<'a> Coroner<'a> {
             report.fault.ended_by = case.chain.map(|chain| ending.ended_by(&chain, report.process.pid, started_ns));
             report.fault.survived = case.survived;
             crash::source::attach(&mut report.threads, self.run.owner());
+            self.run.redaction.apply(&mut report);
             report
         };
         cases.into_iter().map(report).collect()

@@ -4,6 +4,7 @@ use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 
 use super::budget::{self, BudgetArgs};
+use super::capture::CaptureArgs;
 use super::error::Error;
 use super::selection::SelectionArgs;
 use super::signals::Signals;
@@ -12,33 +13,21 @@ use super::{coroner, page};
 use crate::binary::{Binary, Streams, find_program};
 use crate::launch::{Ending, Identity, Suspended};
 use crate::plan::build::{Options, prepare};
-use crate::plan::capture::Limits;
-use crate::plan::pairs::Length;
-use crate::plan::returns::Returns;
 use crate::plan::select::Selection;
+use crate::probe::calibrate;
 use crate::probe::{Budget, MappingLog, Recorder, Settings, Tier};
-use crate::report::{self, Owner, WriteError, bound};
+use crate::report::{self, Owner, Redaction, WriteError, bound};
 
 /// Arguments of `lastwords run`.
 #[derive(Debug, clap::Args)]
 pub struct RunArgs {
     #[command(flatten)]
     selection: SelectionArgs,
+    #[command(flatten)]
+    capture: CaptureArgs,
     /// Calls to keep of each thread
     #[arg(long, value_name = "N", default_value_t = 64, value_parser = clap::value_parser!(u32).range(1..=1 << 20))]
     calls: u32,
-    /// Bytes to keep of a string
-    #[arg(long, value_name = "BYTES", default_value_t = 256, value_parser = clap::value_parser!(u32).range(1..=4096))]
-    string: u32,
-    /// Pointers to follow, one after the other: 0 follows only texts
-    #[arg(long, value_name = "N", default_value_t = 3, value_parser = clap::value_parser!(u32).range(0..=8))]
-    depth: u32,
-    /// Bytes to keep of a call for what is behind its pointers, texts that are arguments themselves not counted
-    #[arg(long, value_name = "BYTES", default_value_t = 1024, value_parser = clap::value_parser!(u32).range(0..=8192))]
-    bytes: u32,
-    /// In FUNCTION, LENGTH counts what POINTER points to, which their names do not tell (repeatable)
-    #[arg(long = "len", value_name = "FUNCTION:POINTER=LENGTH", value_parser = Length::parse)]
-    lengths: Vec<Length>,
     /// Threads that can be recorded at the same time
     #[arg(long, value_name = "N", default_value_t = 256, value_parser = clap::value_parser!(u32).range(1..=1 << 16))]
     threads: u32,
@@ -51,9 +40,6 @@ pub struct RunArgs {
     /// Report faults that the program survives, too
     #[arg(long)]
     handled: bool,
-    /// Whether to record what calls return, and how long they take
-    #[arg(long, value_enum, default_value_t = Returns::Auto, value_name = "WHEN")]
-    returns: Returns,
     #[command(flatten)]
     budget: BudgetArgs,
     /// How to place the probes (default: the best that this kernel has)
@@ -68,6 +54,12 @@ pub struct RunArgs {
     /// Write what the program had not written to stdout and stderr when it died, after its end
     #[arg(long)]
     flush: bool,
+    /// Keep the values of what has this name out of reports and pages: a function, argument, member, key or type (repeatable)
+    ///
+    /// GLOB as for `-f`. Of a function, all values are left out; of a type, those whose type is made of it, pointers included. What holds a
+    /// text that was left out is left out, too. Not covered: registers, and output that the program had not written.
+    #[arg(long, value_name = "GLOB", value_parser = clap::builder::NonEmptyStringValueParser::new())]
+    redact: Vec<String>,
     /// Bytes of a report at the most (`512K`, `2M`): what is least useful is left out, and said to be
     #[arg(long, value_name = "SIZE", default_value = "8M", value_parser = parse_size)]
     max_report: u64,
@@ -99,6 +91,8 @@ pub struct Run {
     pub identity: Option<Identity>,
     /// Where reports go.
     pub output: Output,
+    /// What is kept out of reports.
+    pub redaction: Redaction,
     /// Bytes of a report at the most.
     pub max_report_bytes: u64,
     /// Write what the program had not written itself.
@@ -147,16 +141,7 @@ impl Run {
             program: find_program(&name)?,
             arguments: args.command,
             selection: args.selection.selection(),
-            options: Options {
-                limits: Limits {
-                    string_bytes: args.string,
-                    depth: args.depth,
-                    reach_bytes: args.bytes,
-                    ..Limits::default()
-                },
-                returns: args.returns,
-                lengths: args.lengths,
-            },
+            options: args.capture.options(),
             settings: Settings {
                 calls: args.calls,
                 threads: args.threads,
@@ -169,6 +154,7 @@ impl Run {
             budget: args.budget.budget(),
             identity: Identity::choose(args.user.as_deref())?,
             output,
+            redaction: Redaction::new(&args.redact),
             max_report_bytes: args.max_report,
             flush: args.flush,
             verbose,
@@ -196,7 +182,8 @@ pub fn run(args: RunArgs, verbose: bool) -> Result<Ending, Error> {
 /// As [`run`].
 pub fn execute(run: &Run) -> Result<Ending, Error> {
     run.output.check(run.owner())?;
-    let prepared = prepare(Binary::open(&run.program)?, &run.selection, &run.options)?;
+    let options = Options { costs: Some(calibrate::costs()), ..run.options.clone() };
+    let prepared = prepare(Binary::open(&run.program)?, &run.selection, &options)?;
     let settings = Settings { streams: Streams::of(&prepared.binaries[0]), ..run.settings.clone() };
     let mut recorder = Recorder::load(&prepared.plan, &settings)?;
     let attached = recorder.attach(&prepared.plan, run.tier)?;

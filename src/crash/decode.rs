@@ -58,7 +58,7 @@ fn argument<H: Held>(
 ) -> Value {
     let plan = &function.arguments[index];
     let bytes = Bytes::assemble(&plan.pieces, outputs);
-    if let Some(Followed::Paired { length, element }) = plan.follows.first().map(|follow| follow.what)
+    if let Some(Followed::Paired { length, element, .. }) = plan.follows.first().map(|follow| follow.what)
         && let Some(counter) = function.arguments.get(length)
     {
         let count = Bytes::assemble(&counter.pieces, outputs);

@@ -1,6 +1,6 @@
 //! The steps of one function while they are being collected: each thing is captured once, and the bounds are kept.
 
-use lastwords_abi::step::{COUNTED, FOLLOW, MEMORY, OUTCOME_BYTES, REGISTER, STRING};
+use lastwords_abi::step::{COUNTED, FOLLOW, MEMORY, OUTCOME_BYTES, REGISTER, RING, STRING};
 use lastwords_abi::{MAX_DATA_BYTES, MAX_STEPS, Step};
 
 /// The steps so far.
@@ -19,6 +19,8 @@ pub struct Count {
     pub size: u16,
     /// Bytes of what it counts; 0 if it is the address where the copy ends.
     pub element: u16,
+    /// Where in a record's data the index of the first one lies, for what does not begin at the pointer.
+    pub first: u32,
 }
 
 /// Whether the output of a step may be shorter than [`Step::output_bytes`]: what follows it has no fixed place.
@@ -58,6 +60,14 @@ impl StepList {
         let size = u16::try_from(limit - limit.checked_rem(count.element.into()).unwrap_or(0)).ok()?;
         let (element, count_size) = (count.element, count.size);
         self.push(Step { op: COUNTED, base, count: at, size, element, count_size, ..Step::default() })
+    }
+
+    /// Captures elements into a place of `size` bytes, in which pointers can be followed; `op` says where they lie.
+    pub fn elements(&mut self, op: u8, base: u32, count: Count, size: u32) -> Option<usize> {
+        let (base, at) = (u16::try_from(base).ok()?, u16::try_from(count.at).ok()?);
+        let first = if op == RING { i32::from(u16::try_from(count.first).ok()?) } else { 0 };
+        let (element, count_size, size) = (count.element, count.size, u16::try_from(size).ok()?);
+        self.push(Step { op, base, count: at, size, element, count_size, offset: first, ..Step::default() })
     }
 
     /// Bytes that a step copies, or may copy at the most.

@@ -5,6 +5,7 @@
 //! kernel if this process is killed, for everything hangs on file descriptors.
 
 mod attach;
+pub mod calibrate;
 mod closing;
 mod cost;
 mod error;

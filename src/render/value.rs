@@ -83,6 +83,7 @@ fn then(value: &Value, depth: u32) -> String {
             Some(bytes) if !bytes.is_empty() => doubtful(format!("<bytes {}{}>", plain(bytes), reason())),
             _ => doubtful(format!("<unavailable{}>", reason())),
         },
+        State::Redacted => doubtful("<redacted>".into()),
         State::Other => doubtful(format!("<of an unknown state: {}>", content(value))),
     }
 }

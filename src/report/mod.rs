@@ -13,6 +13,7 @@ pub mod frame;
 mod handled;
 mod output;
 pub mod read;
+pub mod redact;
 pub mod write;
 
 use schemars::JsonSchema;
@@ -28,6 +29,7 @@ pub use frame::{FoundBy, Frame, FrameKind, Gap, Repeats, Source};
 pub use handled::{EndedBy, EndedWhen, Handler};
 pub use output::Output;
 pub use read::{ReadError, read};
+pub use redact::Redaction;
 pub use write::{WriteError, check_file, print, write, write_to};
 
 /// What a report of this form says of itself in its field `schema`.
