@@ -39,7 +39,7 @@ fn check_feeder(thread: Thread<'_>) {
 
 /// While functions are dropped and taken back, two threads go on calling another one.
 pub fn check_feeders(tier: &str, options_of_tier: &[&str]) {
-    let more = [&["--max-overhead", "20", "--probe-hot", "retry"], options_of_tier].concat();
+    let more = [&["--max-overhead", "5", "--probe-hot", "retry"], options_of_tier].concat();
     let report = hot(tier, 2, "retry").run_until_death(options(&more));
 
     check_feeder(report.thread("feeder-0"));
