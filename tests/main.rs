@@ -14,6 +14,7 @@ mod explain;
 mod fixtures;
 mod frames;
 mod functions;
+mod governor;
 mod handled;
 mod history;
 mod languages;

@@ -56,10 +56,10 @@ pub fn probe_session(context: ProbeContext) -> u32 {
     };
     if is_return {
         at_return(context.as_ptr());
-    } else {
-        at_instruction(context.as_ptr());
+        return 0;
     }
-    0
+    // 1: the return of this call is not wanted.
+    u32::from(at_instruction(context.as_ptr()).is_none())
 }
 
 /// Nothing: what the kernel itself costs, for benchmarks to measure against.
@@ -68,18 +68,19 @@ pub fn probe_nothing(_context: ProbeContext) -> u32 {
     0
 }
 
+/// `None` if there was nothing to record.
 #[inline(always)]
-fn at_instruction(context: *mut c_void) {
+fn at_instruction(context: *mut c_void) -> Option<()> {
     // SAFETY: the context of this program.
     let cookie = unsafe { bpf_get_attach_cookie(context) };
     let registers = Registers::of_probe(context);
     let index = cookie::function(cookie);
     match cookie::event(cookie) {
-        cookie::ENTRY => calls::enter(registers, index),
+        cookie::ENTRY => calls::enter(registers, cookie),
         cookie::RET_INSTRUCTION => calls::leave_at_instruction(registers, index, false),
         cookie::TAIL_JUMP => calls::leave_at_instruction(registers, index, true),
         _ => None,
-    };
+    }
 }
 
 #[inline(always)]

@@ -107,7 +107,7 @@ pub struct Outcome {
 /// Bytes of an [`Outcome`] in a record.
 pub const OUTCOME_BYTES: u32 = size_of::<Outcome>() as u32;
 
-/// One entry of the map `FUNCTIONS`: the plan of the function with this index.
+/// One entry of the map `FUNCTIONS`: the plan of the function with this index, and what both sides tell each other about it while it runs.
 #[repr(C)]
 #[derive(Clone, Copy, Default, PartialEq, Eq)]
 #[cfg_attr(feature = "user", derive(Debug))]
@@ -120,8 +120,19 @@ pub struct Function {
     pub cfa_offset: i32,
     /// Bytes of a record's data at the most.
     pub data_bytes: u32,
+    /// Calls by threads that are watched, as long as the function is: counted by the kernel side.
+    pub hits: u64,
+    /// The newest [generation](crate::cookie::generation) of probes that is to record it, or [`MUTED`]: set by user space.
+    pub generation: u32,
+    /// Zero.
+    pub reserved: u32,
 }
 
+/// [`Function::generation`] of a function that is not recorded.
+pub const MUTED: u32 = 0;
+/// [`Function::generation`] at the start.
+pub const FIRST_GENERATION: u32 = 1;
+
 const _: () = assert!(size_of::<Step>() == 16);
-const _: () = assert!(size_of::<Function>() == 16);
+const _: () = assert!(size_of::<Function>() == 32);
 const _: () = assert!(size_of::<Outcome>() == 8);

@@ -172,6 +172,7 @@ fn plan_for_ourselves() -> Option<Plan> {
         unseen_exits: None,
         has_debug_info: false,
         limits: Limits::default(),
+        weight: crate::plan::Weight::default(),
     };
     Some(Plan { objects: vec![path.to_owned()], functions: vec![function], ..Plan::default() })
 }

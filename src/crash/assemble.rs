@@ -9,20 +9,24 @@ use super::recent::Moment;
 use super::text::Text;
 use super::variables::{Bounds, Variables, entry};
 use super::{
-    Context, RawCall, RegisterNames, Snapshot, ThreadHistory, decode, explain, frames, overwritten, returned, streams,
-    unwind,
+    Context, RawCall, RegisterNames, Snapshot, ThreadHistory, decode, dropped, explain, frames, overwritten, returned,
+    streams, unwind,
 };
 use crate::address::Avma;
 use crate::dwarf::function::SourceLine;
 use crate::plan::Plan;
 use crate::report::{
-    Address, Call, Frame, Process, Recorder, Registers, Report, ReturnState, Returned, SCHEMA, Thread,
+    Address, Call, Frame, Probes, Process, Recorder, Registers, Report, ReturnState, Returned, SCHEMA, Thread,
 };
 
 /// The report about the process that left this snapshot, and was watched by this plan.
 #[must_use]
 pub fn assemble(snapshot: &Snapshot, plan: &Plan, context: Context<'_>) -> Report {
     let process = process(snapshot, &context);
+    let probes = Probes {
+        dropped: dropped::listed(&context.dropped, plan, snapshot.event.watched.started_ns),
+        ..context.probes.clone()
+    };
     let threads = threads(snapshot, plan, &context);
     let evidence = Evidence {
         code: context.code,
@@ -43,7 +47,7 @@ pub fn assemble(snapshot: &Snapshot, plan: &Plan, context: Context<'_>) -> Repor
         ),
         recorder: recorder(snapshot, &context),
         tool: context.tool,
-        probes: context.probes,
+        probes,
         modules: context.modules,
         dropped: Vec::new(),
     }
@@ -108,9 +112,14 @@ fn thread(history: &ThreadHistory, walk: Walk<'_, '_>) -> Thread {
     let older = history.calls.len().saturating_sub(RECENT_CALLS as usize);
     let calls = history.calls.iter().zip(left).enumerate().map(|(index, (raw, is_left))| {
         let now = (crashed && index >= older).then_some(Moment { memory: &snapshot.memory, stack_pointer });
-        Call { by_handler: raw.record.sequence >= before_handler, ..call(raw, plan, started_ns, is_left, now) }
+        let mut call = call(raw, plan, started_ns, is_left, now);
+        if dropped::may_have_missed_return(&raw.record, &context.dropped) {
+            returned::forget(&mut call.returned, dropped::RETURN_MISSED);
+        }
+        Call { by_handler: raw.record.sequence >= before_handler, ..call }
     });
-    let walk = Walk { calls: &history.calls, stack_end: header.death.stack_end, crashed, ..walk };
+    let calls_of_frames = dropped::with_known_end(&history.calls, &context.dropped);
+    let walk = Walk { calls: &calls_of_frames, stack_end: header.death.stack_end, crashed, ..walk };
     let mut thread = Thread {
         calls: calls.collect(),
         calls_total: Some(header.calls),

@@ -6,6 +6,7 @@ pub mod assemble;
 pub mod code;
 mod containers;
 pub mod decode;
+pub mod dropped;
 pub mod explain;
 pub mod fold;
 mod follow;
@@ -89,6 +90,8 @@ pub struct Context<'a> {
     pub string_bytes: u32,
     /// What is probed, and what is not.
     pub probes: report::Probes,
+    /// Functions that lost their probes on the way.
+    pub dropped: Vec<crate::probe::Dropped>,
     /// The files that were mapped as code.
     pub modules: Vec<report::Module>,
     /// What the architecture calls the words of the saved registers.

@@ -46,6 +46,13 @@ pub fn returned(record: &Record, plan: &FunctionPlan, types: &TypeTable, is_left
     })
 }
 
+/// That a call seems to be running means nothing, for this reason. Where returns are not watched anyway, that stays the reason.
+pub fn forget(returned: &mut Option<Returned>, reason: &str) {
+    if returned.as_ref().is_none_or(|returned| returned.state == ReturnState::Unknown) {
+        *returned = Some(Returned { state: ReturnState::Unknown, reason: Some(reason.into()), ..Returned::default() });
+    }
+}
+
 /// The result of a call that has returned.
 fn result(record: &Record, returns: &ReturnPlan, types: &TypeTable) -> Value {
     match &returns.place {

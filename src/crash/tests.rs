@@ -83,6 +83,7 @@ pub fn function(name: &str) -> FunctionPlan {
         returns: None,
         has_debug_info: true,
         limits: Limits::default(),
+        weight: crate::plan::Weight::default(),
     }
 }
 
@@ -126,6 +127,7 @@ fn history(tid: u32, ns_tid: u32, calls: Vec<RawCall>, total: u64) -> ThreadHist
         calls: total,
         first: 0,
         head: 0,
+        last_entry: 0,
         death: state(b"worker"),
         registers: [0; REGISTER_WORDS],
     };
@@ -182,6 +184,7 @@ fn report_of(snapshot: &Snapshot) -> Report {
         calls_kept: 64,
         string_bytes: 256,
         probes: report::Probes::default(),
+        dropped: Vec::new(),
         modules: Vec::new(),
         registers: RegisterNames {
             general: &[("rip", 16), ("rsp", 19), ("nonsense", 99)],

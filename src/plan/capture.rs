@@ -10,7 +10,7 @@ use super::reach::{Candidate, Reach, count_at};
 use super::returns::{Returns, StackUse, return_policy};
 use super::shape::{Shape, is_c_string};
 use super::steps::{Count, StepList};
-use super::{ArgumentPlan, Followed, FunctionPlan, PieceSource, ReturnPlan, Skipped, Source, contradiction};
+use super::{ArgumentPlan, Followed, FunctionPlan, PieceSource, ReturnPlan, Skipped, Source, contradiction, weight};
 use crate::arch::Architecture;
 use crate::arch::code::Code;
 use crate::arch::cost::Costs;
@@ -101,6 +101,7 @@ pub fn compile(
         Some(ReturnPlan { ty, place })
     });
     Ok(FunctionPlan {
+        weight: weight::weight(&function.name, code, (&entry, &exits), context),
         name: function.name.clone(),
         symbol: function.symbol.clone(),
         declared: function.declared.clone(),

@@ -27,6 +27,7 @@ pub mod steps;
 mod tests;
 #[cfg(test)]
 mod traps;
+pub mod weight;
 
 use std::path::PathBuf;
 
@@ -41,6 +42,7 @@ use crate::arch::cost::ClassId;
 
 pub use crate::arch::ReturnPlace;
 pub use capture::Limits;
+pub use weight::Weight;
 
 /// All that is probed in one run.
 #[derive(Clone, Debug, Default)]
@@ -93,6 +95,8 @@ pub struct FunctionPlan {
     pub has_debug_info: bool,
     /// The bounds of what was planned.
     pub limits: Limits,
+    /// What its probes cost and its calls tell.
+    pub weight: Weight,
 }
 
 /// The instruction at which a function's arguments are read.

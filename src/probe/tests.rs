@@ -9,7 +9,7 @@ use super::*;
 use crate::address::{FileOffset, Svma};
 use crate::arch::cost::SINGLE_STEPPED;
 use crate::launch::{Ending, Suspended};
-use crate::plan::{EntrySite, Exits, FunctionPlan, Limits};
+use crate::plan::{EntrySite, Exits, FunctionPlan, Limits, Weight};
 
 /// The file offset of a function of a program linked without segments that differ in address and offset.
 fn offset_of(path: &Path, function: &str) -> u64 {
@@ -37,6 +37,7 @@ fn plan(path: &Path, function: &str, steps: Vec<Step>) -> Plan {
         unseen_exits: None,
         has_debug_info: true,
         limits: Limits::default(),
+        weight: Weight::default(),
     };
     Plan { objects: vec![path.to_owned()], functions: vec![function], ..Plan::default() }
 }
