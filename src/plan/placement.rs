@@ -7,6 +7,7 @@
 use super::locate::{Span, Spot};
 use super::moves::Moves;
 use super::returns::{ReturnPolicy, Returns};
+use super::shape::{Meaning, Shape};
 use super::{EntrySite, ExitSite, Exits, Skipped};
 use crate::address::Svma;
 use crate::arch::code::Code;
@@ -49,6 +50,8 @@ pub struct Placing<'a> {
     pub returns: Returns,
     /// How its return may be seen.
     pub policy: ReturnPolicy,
+    /// What the bytes of its arguments are, where that is known.
+    pub shapes: &'a [Shape],
     /// What is behind its arguments is read: that must be as the caller left it.
     pub reads_memory: bool,
     /// Only its symbol is known: other code may jump into it.
@@ -110,6 +113,11 @@ impl Placing<'_> {
         })
     }
 
+    /// What each byte of an argument is.
+    fn meanings(&self, argument: usize) -> &[Meaning] {
+        self.shapes.get(argument).map_or(&[], |shape| &shape.bytes)
+    }
+
     /// The instructions to choose from.
     fn candidates(&self) -> impl Iterator<Item = Candidate> {
         let all = &self.inspection.candidates;
@@ -134,7 +142,8 @@ impl Placing<'_> {
             entry_cfa_offset: self.entry_cfa_offset,
             at: candidate,
         };
-        let arguments: Vec<Vec<Span>> = arguments.iter().map(|spans| moves.find_all(spans)).collect();
+        let arguments: Vec<Vec<Span>> =
+            (0..).zip(arguments).map(|(index, spans)| moves.find_all(spans, self.meanings(index))).collect();
         let is_readable =
             |span: &&Span| matches!(span.spot, Spot::Register { .. } | Spot::Memory { .. } | Spot::Constant(_));
         let whole = arguments.iter().filter(|spans| spans.iter().all(|span| is_readable(&span))).count();
