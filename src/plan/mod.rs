@@ -91,6 +91,14 @@ pub struct FunctionPlan {
     pub limits: Limits,
 }
 
+impl FunctionPlan {
+    /// Whether a call that is about to execute the instruction at `address` has not come to its probe yet.
+    #[must_use]
+    pub fn is_before_probe(&self, address: Svma) -> bool {
+        (self.address..self.entry.address).contains(&address)
+    }
+}
+
 /// The instruction at which a function's arguments are read.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct EntrySite {
