@@ -23,6 +23,7 @@ mod moments;
 mod no_debug_info;
 mod object;
 mod output;
+mod placement;
 mod processes;
 mod returns;
 mod sacred;
