@@ -40,11 +40,19 @@ int main(int argc, char **argv) {
 }
 "#;
 
-/// What the first instruction is, and how to have it so. (Only a `mov` is executed out of line and single-stepped.)
+const LEAF: &str = "-DBODY=a+b+s[0]";
+const BRANCH: &str = "-DBODY=s?a+b+s[0]:0";
+
+/// What the first instruction is, and how to have it so. Instructions such as `xor` are executed out of line and single-stepped; in a leaf
+/// without branches nothing else comes behind them.
 const ENTRIES: [(&str, &[&str]); 4] = [
-    ("push", &["-O0", "-fcf-protection=none"]),
-    ("mov", &["-O2", "-fcf-protection=none"]),
-    ("5-byte nop", &["-O2", LEAF, "-fcf-protection=none", "-fno-pic", "-no-pie", "-pg", "-mfentry", "-mnop-mcount"]),
+    ("`push`", &["-O0", LEAF, "-fcf-protection=none"]),
+    ("`xor`, then a branch", &["-O2", BRANCH, "-fcf-protection=none"]),
+    ("`lea`, then nothing else", &["-O2", LEAF, "-fcf-protection=none"]),
+    (
+        "a 5-byte `nop`",
+        &["-O2", LEAF, "-fcf-protection=none", "-fno-pic", "-no-pie", "-pg", "-mfentry", "-mnop-mcount"],
+    ),
 ];
 
 /// Has one run of the program watched; false if it cannot.

@@ -24,6 +24,7 @@ mod moments;
 mod no_debug_info;
 mod object;
 mod output;
+mod placement;
 mod processes;
 mod redaction;
 mod returns;

@@ -164,7 +164,7 @@ fn plan_for_ourselves() -> Option<Plan> {
         declared: None,
         object: 0,
         address,
-        entry: EntrySite { offset, address, cfa_offset: 8, class: SINGLE_STEPPED },
+        entry: EntrySite { offset, address, cfa_offset: 8, class: SINGLE_STEPPED, obstacle: None },
         exits: Exits::Trampoline,
         steps: vec![],
         arguments: vec![],

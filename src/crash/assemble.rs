@@ -10,7 +10,7 @@ use super::text::Text;
 use super::variables::{Bounds, Variables, entry};
 use super::{
     Context, RawCall, RegisterNames, Snapshot, ThreadHistory, decode, dropped, explain, frames, overwritten, returned,
-    streams, unwind,
+    streams, unprobed, unwind,
 };
 use crate::address::Avma;
 use crate::dwarf::function::SourceLine;
@@ -127,6 +127,7 @@ fn thread(history: &ThreadHistory, walk: Walk<'_, '_>) -> Thread {
         ..thread_in_state(seen_or_global(header.ns_tid, header.tid), state, &walk)
     };
     entry::join(&mut thread.frames, &mut thread.calls);
+    unprobed::add(&mut thread, plan, state.at_ns.saturating_sub(started_ns));
     thread
 }
 
@@ -213,7 +214,7 @@ fn frame(pc: Address, context: &Context<'_>) -> Frame {
     Frame { n: Some(0), address: pc, function, symbol, file, line, ..Frame::default() }
 }
 
-fn file_and_line(place: Option<&SourceLine>) -> (Option<String>, Option<u32>) {
+pub(super) fn file_and_line(place: Option<&SourceLine>) -> (Option<String>, Option<u32>) {
     place.map(|place| (place.file.to_string_lossy().into_owned(), place.line)).unzip()
 }
 

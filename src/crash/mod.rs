@@ -28,6 +28,7 @@ pub mod source;
 pub mod streams;
 mod text;
 mod tuples;
+mod unprobed;
 pub mod unwind;
 pub mod variables;
 mod variants;

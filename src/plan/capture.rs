@@ -88,6 +88,7 @@ pub fn compile(
         entry_place: context.entry_place,
         returns: context.returns,
         policy: return_policy(function, context.stack_use, context.returns),
+        shapes: &shapes,
         reads_memory: compiler.reads_memory(function, &at_entry),
         is_unknown: function.from_symbol_table,
     };
