@@ -25,6 +25,7 @@ mod object;
 mod output;
 mod processes;
 mod redaction;
+mod results;
 mod returns;
 mod sacred;
 mod selection;

@@ -13,11 +13,14 @@ pub const FOLLOW: u8 = 3;
 pub const STRING: u8 = 4;
 /// Copies as many elements of `element` bytes as the integer of `count_size` bytes at `count` says, `size` bytes at the most.
 pub const COUNTED: u8 = 5;
+/// Copies the 8 bytes at `base` of what was captured at the entry: at the return, to follow the pointers of the arguments again (no
+/// [`Outcome`]).
+pub const WORD: u8 = 6;
 
 /// One instruction of a capture plan.
 ///
 /// Outputs follow each other in the record's data in the order of the steps, each aligned to 8 bytes. The steps whose output
-/// has a fixed size ([`REGISTER`], [`MEMORY`], [`FOLLOW`]) stand before those whose output has not ([`STRING`], [`COUNTED`]), so
+/// has a fixed size ([`REGISTER`], [`MEMORY`], [`FOLLOW`], [`WORD`]) stand before those whose output has not ([`STRING`], [`COUNTED`]), so
 /// that `base` and `count` are constants.
 #[repr(C)]
 #[derive(Clone, Copy, Default, PartialEq, Eq)]
@@ -46,7 +49,7 @@ impl Step {
     #[must_use]
     pub const fn output_bytes(&self) -> u32 {
         match self.op {
-            REGISTER => 8,
+            REGISTER | WORD => 8,
             // One byte more than the limit: the NUL that tells a whole string from a truncated one.
             STRING => OUTCOME_BYTES + align8(self.size as u32 + 1),
             _ => OUTCOME_BYTES + align8(self.size as u32),
@@ -81,7 +84,10 @@ pub struct Outcome {
 /// Bytes of an [`Outcome`] in a record.
 pub const OUTCOME_BYTES: u32 = size_of::<Outcome>() as u32;
 
-/// One entry of the map `FUNCTIONS`: the plan of the function with this index.
+/// One entry of the map `FUNCTIONS`: the plan of the function with this index. The steps at its return stand behind those at its entry.
+///
+/// The data of its records begin with room for what its return will add. Offsets (`base`, `count`) of the steps at the entry count from there;
+/// those of the steps at the return count from [`Record::value`](crate::Record::value), which is right in front of it.
 #[repr(C)]
 #[derive(Clone, Copy, Default, PartialEq, Eq)]
 #[cfg_attr(feature = "user", derive(Debug))]
@@ -94,8 +100,12 @@ pub struct Function {
     pub cfa_offset: i32,
     /// Bytes of a record's data at the most.
     pub data_bytes: u32,
+    /// How many steps there are at its return, `MAX_STEPS` at the most.
+    pub exit_step_count: u32,
+    /// Bytes of a record's data that are left to them.
+    pub exit_bytes: u32,
 }
 
 const _: () = assert!(size_of::<Step>() == 16);
-const _: () = assert!(size_of::<Function>() == 16);
+const _: () = assert!(size_of::<Function>() == 24);
 const _: () = assert!(size_of::<Outcome>() == 8);

@@ -26,6 +26,9 @@ pub struct CaptureArgs {
     /// Whether to record what calls return, and how long they take
     #[arg(long, value_enum, default_value_t = Returns::Auto, value_name = "WHEN")]
     returns: Returns,
+    /// Read again what arguments point to when the call returns, where they may change it: what has changed is shown beside what it was
+    #[arg(long)]
+    after: bool,
 }
 
 impl CaptureArgs {
@@ -34,6 +37,6 @@ impl CaptureArgs {
     pub fn options(&self) -> Options {
         let limits =
             Limits { string_bytes: self.string, depth: self.depth, reach_bytes: self.bytes, ..Limits::default() };
-        Options { limits, returns: self.returns, lengths: self.lengths.clone() }
+        Options { limits, returns: self.returns, after: self.after, lengths: self.lengths.clone() }
     }
 }

@@ -114,6 +114,7 @@ impl Program {
             limits: Limits::default(),
             lengths: &[],
             returns: Returns::Auto,
+            after: false,
             stack_use: &self.stack_use,
         };
         let plan = compile(function, 0, &code, &context)?;

@@ -1,12 +1,12 @@
 //! A record's data apart again: what each step wrote.
 //!
 //! ```text
-//! REGISTER            8 bytes
+//! REGISTER, WORD      8 bytes
 //! MEMORY, FOLLOW      Outcome | size bytes, of which Outcome.length are valid | up to a multiple of 8
 //! STRING, COUNTED     Outcome | Outcome.length bytes                          | up to a multiple of 8
 //! ```
 
-use lastwords_abi::step::{COUNTED, FOLLOW, MEMORY, OUTCOME_BYTES, REGISTER, STRING};
+use lastwords_abi::step::{COUNTED, FOLLOW, MEMORY, OUTCOME_BYTES, REGISTER, STRING, WORD};
 use lastwords_abi::{Outcome, Step, align8};
 
 use super::steps::has_variable_output;
@@ -51,7 +51,7 @@ pub fn output_offset(steps: &[Step], index: usize) -> Option<u32> {
 
 /// The output of one step at the start of `data`, and what is behind it.
 fn take<'a>(step: &Step, data: &'a [u8]) -> Option<(Output<'a>, &'a [u8])> {
-    if step.op == REGISTER {
+    if matches!(step.op, REGISTER | WORD) {
         let (bytes, behind) = data.split_at_checked(step.output_bytes() as usize)?;
         return Some((Output { outcome: None, bytes }, behind));
     }

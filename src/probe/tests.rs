@@ -8,7 +8,7 @@ use lastwords_abi::{Step, step};
 use super::*;
 use crate::address::{FileOffset, Svma};
 use crate::launch::{Ending, Suspended};
-use crate::plan::{EntrySite, Exits, FunctionPlan, Limits};
+use crate::plan::{EntrySite, ExitPlan, Exits, FunctionPlan, Limits};
 
 /// The file offset of a function of a program linked without segments that differ in address and offset.
 fn offset_of(path: &Path, function: &str) -> u64 {
@@ -33,6 +33,7 @@ fn plan(path: &Path, function: &str, steps: Vec<Step>) -> Plan {
         steps,
         arguments: vec![],
         returns: None,
+        exit: ExitPlan::default(),
         unseen_exits: None,
         has_debug_info: true,
         limits: Limits::default(),

@@ -8,6 +8,8 @@ mod prologue;
 mod result;
 mod stack;
 
+use lastwords_abi::record::RESULT_WORDS;
+
 use super::code::Code;
 use super::instruction::Instruction;
 use super::{Architecture, InspectError, Inspection, ReturnPlace};
@@ -21,6 +23,7 @@ pub struct X86_64;
 
 /// DWARF numbers (psABI figure 3.36).
 const RAX: u16 = 0;
+const RDX: u16 = 1;
 const RBP: u16 = 6;
 const RSP: u16 = 7;
 /// The return address, in call frame information.
@@ -147,6 +150,14 @@ impl Architecture for X86_64 {
 
     fn result_register(&self) -> u16 {
         RAX
+    }
+
+    fn result_registers(&self) -> [u16; RESULT_WORDS] {
+        [RAX, RDX]
+    }
+
+    fn hidden_result_register(&self) -> u16 {
+        SYSTEM_V_ORDER[0]
     }
 
     fn address_bits(&self) -> u32 {
