@@ -8,6 +8,8 @@ mod candidates;
 pub mod capture;
 mod contradiction;
 pub mod describe;
+#[cfg(test)]
+mod described;
 mod exit;
 #[cfg(test)]
 mod fixture;
