@@ -86,7 +86,7 @@ fn per_call(name: &str, program: &Path) {
 
 /// Nanoseconds a call.
 fn run(program: &Path, watched: Watched) -> f64 {
-    let returns = if watched == Watched::Entries { Returns::Never } else { Returns::Auto };
+    let returns = if watched == Watched::Entries { Returns::Never } else { Returns::Always };
     let prepared = plan(program, "work", returns);
     let mut recorder = load(&prepared);
     match watched {
@@ -114,7 +114,7 @@ fn run(program: &Path, watched: Watched) -> f64 {
 fn attach_and_detach(folder: &Path) {
     let functions: String = (0..FUNCTIONS).map(|n| format!("int f{n}(int a) {{ return a + {n}; }}\n")).collect();
     let program = build(folder, "many", &format!("{functions}int main(void) {{ return 0; }}"));
-    let prepared = plan(&program, "f*", Returns::Auto);
+    let prepared = plan(&program, "f*", Returns::Always);
     let (mut attach, mut detach) = (Vec::new(), Vec::new());
     for _ in 0..ROUNDS {
         let mut recorder = load(&prepared);

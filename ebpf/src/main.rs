@@ -7,6 +7,7 @@
 
 mod calls;
 mod fault;
+mod handled;
 mod kernel;
 mod mapping;
 mod maps;
@@ -15,6 +16,7 @@ mod pool;
 mod process;
 mod recent;
 mod registers;
+mod signal;
 mod slot;
 mod stack_end;
 mod steps;
@@ -108,19 +110,19 @@ pub fn process_exit(context: RawTracePointContext) -> i32 {
 
 #[raw_tracepoint(tracepoint = "signal_deliver")]
 pub fn signal_deliver(context: RawTracePointContext) -> i32 {
-    fault::delivered(&context);
+    signal::delivered(&context);
     0
 }
 
 #[raw_tracepoint(tracepoint = "signal_generate")]
 pub fn signal_generate(context: RawTracePointContext) -> i32 {
-    fault::generated(&context);
+    signal::generated(&context);
     0
 }
 
 #[raw_tracepoint(tracepoint = "mark_victim")]
 pub fn mark_victim(context: RawTracePointContext) -> i32 {
-    fault::chosen_for_memory(&context);
+    signal::chosen_for_memory(&context);
     0
 }
 

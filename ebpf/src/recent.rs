@@ -5,7 +5,7 @@ use core::ffi::c_void;
 use aya_ebpf::helpers::generated::{bpf_loop, bpf_probe_read_user};
 use lastwords_abi::layout::{AS_IN_MEMORY, RECENT_CALLS, UNREADABLE, WINDOW_BYTES, ring_offset};
 use lastwords_abi::record::RECORD_BYTES;
-use lastwords_abi::step::{COUNTED, FOLLOW, STRING};
+use lastwords_abi::step::{PLACES, RING};
 use lastwords_abi::{Counter, SlotHeader};
 
 use crate::calls::record_of;
@@ -86,7 +86,8 @@ unsafe fn copy_step(walker: *mut Walker, header: *mut SlotHeader, number: u32) -
             return None;
         }
         let step = STEPS.get((*function).first_step + number)?;
-        if step.op != FOLLOW && step.op != STRING && step.op != COUNTED {
+        // Tables and queues would cost more words than they are worth: then is told of them, and not now.
+        if !step.follows() || step.op == PLACES || step.op == RING {
             return Some(());
         }
         let ring = ring_offset(config!(index_entries), config!(open_sets));

@@ -13,15 +13,21 @@ pub const FOLLOW: u8 = 3;
 pub const STRING: u8 = 4;
 /// Copies as many elements of `element` bytes as the integer of `count_size` bytes at `count` says, `size` bytes at the most.
 pub const COUNTED: u8 = 5;
+/// The same into a place of `size` bytes: what no element fills is zero, so that pointers of elements that are not there lead nowhere.
+pub const ELEMENTS: u8 = 6;
+/// Like [`ELEMENTS`], but the elements lie in front of the pointer, and there is one more than the integer at `count` says: the places of
+/// a hash table, of which that is the mask.
+pub const PLACES: u8 = 7;
+/// Like [`ELEMENTS`], but the first one is that whose index lies at `offset` in the data captured so far: a queue in a ring.
+pub const RING: u8 = 8;
 /// Copies the 8 bytes at `base` of what was captured at the entry: at the return, to follow the pointers of the arguments again (no
 /// [`Outcome`]).
-pub const WORD: u8 = 6;
+pub const WORD: u8 = 9;
 
 /// One instruction of a capture plan.
 ///
 /// Outputs follow each other in the record's data in the order of the steps, each aligned to 8 bytes. The steps whose output
-/// has a fixed size ([`REGISTER`], [`MEMORY`], [`FOLLOW`], [`WORD`]) stand before those whose output has not ([`STRING`], [`COUNTED`]), so
-/// that `base` and `count` are constants.
+/// has a fixed size stand before those whose output has not ([`STRING`], [`COUNTED`]), so that `base` and `count` are constants.
 #[repr(C)]
 #[derive(Clone, Copy, Default, PartialEq, Eq)]
 #[cfg_attr(feature = "user", derive(Debug))]
@@ -30,15 +36,15 @@ pub struct Step {
     pub op: u8,
     /// Word of the saved registers (see `lastwords::arch`).
     pub register: u8,
-    /// Bytes to copy; the limit for [`STRING`] and [`COUNTED`].
+    /// Bytes to copy; the limit for what has no fixed size.
     pub size: u16,
     /// Where in the record's data the pointer to follow lies.
     pub base: u16,
     /// Where in the record's data the number of elements lies.
     pub count: u16,
-    /// Added to the register or the pointer.
+    /// Added to the register or the pointer; for [`RING`], where in the record's data the index of the first element lies.
     pub offset: i32,
-    /// Bytes of an element of [`COUNTED`]; 0 if what lies at `count` is no number but the address where the copy ends.
+    /// Bytes of an element; 0 if what lies at `count` is no number but the address where the copy ends.
     pub element: u16,
     /// Bytes of the integer at `count`: 1, 2, 4 or 8.
     pub count_size: u16,
@@ -53,6 +59,26 @@ impl Step {
             // One byte more than the limit: the NUL that tells a whole string from a truncated one.
             STRING => OUTCOME_BYTES + align8(self.size as u32 + 1),
             _ => OUTCOME_BYTES + align8(self.size as u32),
+        }
+    }
+
+    /// Whether it copies what a pointer leads to that was captured before.
+    #[must_use]
+    pub const fn follows(&self) -> bool {
+        matches!(self.op, FOLLOW | STRING | COUNTED | ELEMENTS | PLACES | RING)
+    }
+
+    /// Where it reads, if the pointer holds `base`, the integer at `count` is `count`, and the index of the first element is `first`.
+    #[must_use]
+    pub const fn address(&self, base: u64, count: u64, first: u64) -> u64 {
+        match self.op {
+            PLACES => {
+                let room = (self.size as u64).wrapping_div(if self.element == 0 { 1 } else { self.element as u64 });
+                let places = if count < room { count + 1 } else { room };
+                base.wrapping_sub(places * self.element as u64)
+            }
+            RING => base.wrapping_add(first.wrapping_mul(self.element as u64)),
+            _ => base.wrapping_add_signed(self.offset as i64),
         }
     }
 }

@@ -9,7 +9,8 @@ use aya_ebpf::helpers::generated::{bpf_copy_from_user, bpf_loop, bpf_probe_read_
 use lastwords_abi::layout::ring_offset;
 use lastwords_abi::record::{RECORD_BYTES, RESULT_BYTES};
 use lastwords_abi::step::{
-    COUNTED, FAULT, FOLLOW, MEMORY, NULL, OUTCOME_BYTES, PARTIAL, READ, REGISTER, STRING, TRUNCATED, WORD,
+    COUNTED, ELEMENTS, FAULT, FOLLOW, MEMORY, NULL, OUTCOME_BYTES, PARTIAL, PLACES, READ, REGISTER, RING, STRING,
+    TRUNCATED, WORD,
 };
 use lastwords_abi::{MAX_COPY_BYTES, MAX_STEPS, Outcome, REGISTER_WORDS, SlotHeader, Step, align8};
 
@@ -86,7 +87,7 @@ unsafe extern "C" fn step(number: u32, state: *mut c_void) -> i64 {
         MEMORY => output.fixed(step, register(header, step.register)),
         FOLLOW => output.fixed(step, captured(header, data, step.base)),
         STRING => output.string(step),
-        COUNTED => output.counted(step),
+        COUNTED | ELEMENTS | PLACES | RING => output.counted(step),
         WORD => output.word(step),
         _ => return 1,
     };
@@ -144,23 +145,28 @@ impl Output {
         let limit = u32::from(step.size).min(MAX_COPY_BYTES);
         let base = captured(self.header, self.data, step.base);
         let count = captured(self.header, self.data, step.count) & mask_of(step.count_size);
+        let first = if step.op == RING { captured(self.header, self.data, step.offset as u16) } else { 0 };
         // No element is smaller than a byte: more than the limit is too much whatever its size.
         let wanted = match step.element {
             // Up to an address. One before the beginning is as far as can be.
             0 => count.wrapping_sub(base),
-            element => count.min(u64::from(MAX_COPY_BYTES) + 1) * u64::from(element),
+            element => (count.min(u64::from(MAX_COPY_BYTES) + 1) + u64::from(step.op == PLACES)) * u64::from(element),
         };
         let size = wanted.min(u64::from(limit)) as u32;
+        let is_fixed = step.op != COUNTED;
+        if is_fixed {
+            self.clear(limit);
+        }
         let (status, length) = if size == 0 {
             (READ, 0)
         } else if base == 0 {
             (NULL, 0)
         } else {
-            self.copy(size, address(base, step))
+            self.copy(size, step.address(base, count, first))
         };
         let cut = status == READ && wanted > u64::from(size);
         self.outcome(if cut { TRUNCATED } else { status }, length);
-        OUTCOME_BYTES + align8(length.min(MAX_COPY_BYTES))
+        OUTCOME_BYTES + align8(if is_fixed { limit } else { length.min(MAX_COPY_BYTES) })
     }
 
     /// Copies `size` bytes. Where that faults, with page faults allowed; where that fails too, what lies before the next page.

@@ -4,6 +4,7 @@
 //! proves about where values are. Nothing outside this module may assume a particular architecture.
 
 pub mod code;
+pub mod cost;
 pub mod instruction;
 pub mod symbolic;
 pub mod x86_64;
@@ -14,6 +15,7 @@ use crate::address::{Avma, Svma};
 use crate::dwarf::function::Language;
 use crate::dwarf::types::{TypeId, TypeTable};
 use code::Code;
+use cost::{Calibration, ClassId, ProbeClass};
 use instruction::Instruction;
 use symbolic::EntryBlock;
 
@@ -27,6 +29,12 @@ pub trait Architecture: Sync {
 
     /// Which word of the saved registers holds it; `None` for a register that a probe cannot see.
     fn register_word(&self, dwarf: u16) -> Option<u8>;
+
+    /// Whether it is a register for vectors and floats, whose value code may move to where a probe can read it.
+    fn is_vector(&self, dwarf: u16) -> bool;
+
+    /// DWARF numbers of the general registers.
+    fn general_registers(&self) -> std::ops::Range<u16>;
 
     /// DWARF numbers of the registers for integer arguments, in order.
     fn argument_registers(&self) -> &'static [u16];
@@ -87,6 +95,18 @@ pub trait Architecture: Sync {
     /// How a result of this type comes back; `None` where there is nothing to come back.
     fn return_place(&self, ty: TypeId, language: Language, types: &TypeTable) -> Option<ReturnPlace>;
 
+    /// Kinds of instructions that kernels treat differently under a probe; a [`ClassId`] is an index.
+    fn probe_classes(&self) -> &'static [ProbeClass];
+
+    /// A program to measure what probes cost on instructions of each class.
+    fn calibration(&self) -> Calibration;
+
+    /// The class of the last sample of [`Self::calibration`], which returns through the trampoline.
+    fn trampoline_sample_class(&self) -> ClassId;
+
+    /// The class of the instruction that returns from a function.
+    fn return_class(&self) -> ClassId;
+
     /// What the code of a function says. Fails where no probe may stand on its entry.
     fn inspect(&self, code: &Code<'_>, cfa_offset: i64) -> Result<Inspection, InspectError>;
 }
@@ -143,8 +163,24 @@ pub enum ResultSpot {
 pub struct Inspection {
     /// What its first instructions prove about its parameters.
     pub entry: EntryBlock,
+    /// Where a probe for the entry may stand, in the order of execution: instructions that each call executes once, at which the frame's
+    /// place is known. There is at least one.
+    pub candidates: Vec<Candidate>,
+    /// Its own code jumps back to its first instruction, which is the only candidate then: a call may execute it more than once.
+    pub repeats: bool,
     /// Where it is left, or why that is not known.
     pub exits: Result<CodeExits, InspectError>,
+}
+
+/// An instruction where a probe may stand.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Candidate {
+    /// Where it is.
+    pub address: Svma,
+    /// What the kernel has to do for a probe there.
+    pub class: ClassId,
+    /// CFA minus stack pointer before it is executed.
+    pub cfa_offset: i64,
 }
 
 /// The instructions that leave a function.
@@ -163,6 +199,8 @@ pub struct CodeExit {
     pub address: Svma,
     /// `true` for a jump to another function, `false` for a return.
     pub tail_jump: bool,
+    /// What the kernel has to do for a probe there.
+    pub class: ClassId,
 }
 
 /// Why code could not be made sense of.

@@ -5,6 +5,7 @@ use clap::Args;
 use crate::plan::build::Options;
 use crate::plan::capture::Limits;
 use crate::plan::pairs::Length;
+use crate::plan::placement::EntryPlace;
 use crate::plan::returns::Returns;
 
 /// How much to capture of a call.
@@ -24,11 +25,14 @@ pub struct CaptureArgs {
     #[arg(long = "len", value_name = "FUNCTION:POINTER=LENGTH", value_parser = Length::parse)]
     lengths: Vec<Length>,
     /// Whether to record what calls return, and how long they take
-    #[arg(long, value_enum, default_value_t = Returns::Auto, value_name = "WHEN")]
+    #[arg(long, value_enum, default_value_t = Returns::Cheap, value_name = "WHEN")]
     returns: Returns,
     /// Read again what arguments point to when the call returns, where they may change it: what has changed is shown beside what it was
     #[arg(long)]
     after: bool,
+    /// Where to record the entry of a function
+    #[arg(long = "entry", value_enum, default_value_t, value_name = "WHERE")]
+    entry_place: EntryPlace,
 }
 
 impl CaptureArgs {
@@ -37,6 +41,13 @@ impl CaptureArgs {
     pub fn options(&self) -> Options {
         let limits =
             Limits { string_bytes: self.string, depth: self.depth, reach_bytes: self.bytes, ..Limits::default() };
-        Options { limits, returns: self.returns, after: self.after, lengths: self.lengths.clone() }
+        Options {
+            limits,
+            returns: self.returns,
+            after: self.after,
+            lengths: self.lengths.clone(),
+            costs: None,
+            entry_place: self.entry_place,
+        }
     }
 }

@@ -13,6 +13,7 @@ use crate::binary::{Binary, Streams, find_program};
 use crate::launch::{Ending, Identity, Suspended};
 use crate::plan::build::{Options, prepare};
 use crate::plan::select::Selection;
+use crate::probe::calibrate;
 use crate::probe::{MappingLog, Recorder, Settings, Tier};
 use crate::report::{self, Owner, Redaction, WriteError, bound};
 
@@ -175,7 +176,8 @@ pub fn run(args: RunArgs, verbose: bool) -> Result<Ending, Error> {
 /// As [`run`].
 pub fn execute(run: &Run) -> Result<Ending, Error> {
     run.output.check(run.owner())?;
-    let prepared = prepare(Binary::open(&run.program)?, &run.selection, &run.options)?;
+    let options = Options { costs: Some(calibrate::costs()), ..run.options.clone() };
+    let prepared = prepare(Binary::open(&run.program)?, &run.selection, &options)?;
     let settings = Settings { streams: Streams::of(&prepared.binaries[0]), ..run.settings.clone() };
     let mut recorder = Recorder::load(&prepared.plan, &settings)?;
     let attached = recorder.attach(&prepared.plan, run.tier)?;

@@ -59,7 +59,7 @@ pub fn argument<H: Held>(
 ) -> Value {
     let plan = &arguments[index];
     let bytes = Bytes::assemble(&plan.pieces, outputs);
-    if let Some(Followed::Paired { length, element }) = plan.follows.first().map(|follow| follow.what)
+    if let Some(Followed::Paired { length, element, .. }) = plan.follows.first().map(|follow| follow.what)
         && let Some(counter) = arguments.get(length)
     {
         let count = Bytes::assemble(&counter.pieces, outputs);

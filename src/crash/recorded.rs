@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use lastwords_abi::Step;
-use lastwords_abi::step::{COUNTED, FAULT, FOLLOW, NULL, PARTIAL, READ, STRING, TRUNCATED};
+use lastwords_abi::step::{FAULT, NULL, PARTIAL, READ, RING, STRING, TRUNCATED};
 
 use super::memory::{Memory, Unknown};
 use crate::address::Avma;
@@ -48,10 +48,13 @@ impl Recorded {
     pub fn new(steps: &[Step], data: &[u8], outputs: &[Output<'_>]) -> Self {
         let mut recorded = Self::default();
         for (step, output) in steps.iter().zip(outputs) {
-            let base = data.get(usize::from(step.base)..).and_then(|data| data.first_chunk());
-            let base = base.map_or(0, |word| u64::from_le_bytes(*word));
-            if matches!(step.op, FOLLOW | STRING | COUNTED) && base != 0 {
-                recorded.add(step, Avma(base.wrapping_add_signed(step.offset.into())), output);
+            let word = |at: usize| {
+                data.get(at..).and_then(|data| data.first_chunk()).map_or(0, |word| u64::from_le_bytes(*word))
+            };
+            let base = word(step.base.into());
+            let first = if step.op == RING { word(usize::try_from(step.offset).unwrap_or(usize::MAX)) } else { 0 };
+            if step.follows() && base != 0 {
+                recorded.add(step, Avma(step.address(base, word(step.count.into()), first)), output);
             }
         }
         recorded

@@ -12,6 +12,7 @@ use serde_json::json;
 use super::memory::Memory;
 use super::*;
 use crate::address::FileOffset;
+use crate::arch::cost::SINGLE_STEPPED;
 use crate::dwarf::types::{Type, TypeId, TypeKind, TypeTable};
 use crate::plan::{
     ArgumentPlan, EntrySite, ExitPlan, Exits, Follow, Followed, FunctionPlan, Limits, PieceSource, Plan, ReturnPlan,
@@ -74,7 +75,7 @@ pub fn function(name: &str) -> FunctionPlan {
         declared: Some(SourceLine { file: PathBuf::from("/home/me/exp1.c"), line: 7 }),
         object: 0,
         address: Svma(0x1139),
-        entry: EntrySite { offset: FileOffset(0x1139), address: Svma(0x1139), cfa_offset: 8 },
+        entry: EntrySite { offset: FileOffset(0x1139), address: Svma(0x1139), cfa_offset: 8, class: SINGLE_STEPPED },
         exits: Exits::Trampoline,
         unseen_exits: None,
         steps: Vec::new(),

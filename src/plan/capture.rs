@@ -4,13 +4,16 @@
 
 use super::locate::{Locator, Part, Span, Spot};
 use super::pairs::{self, Length};
+use super::placement::{EntryPlace, Placement, Placing};
+use super::pointers::pointers_in;
 use super::reach::Reach;
 use super::returns::{Returns, StackUse, return_policy};
 use super::shape::Shape;
 use super::steps::StepList;
-use super::{ArgumentPlan, FunctionPlan, PieceSource, Skipped, Source, candidates, contradiction, exit, site};
+use super::{ArgumentPlan, FunctionPlan, PieceSource, Skipped, Source, candidates, contradiction, exit};
 use crate::arch::Architecture;
 use crate::arch::code::Code;
+use crate::arch::cost::Costs;
 use crate::dwarf::function::{Function, Location, Parameter, Piece};
 use crate::dwarf::types::{Type, TypeId, TypeKind, TypeTable};
 
@@ -52,6 +55,10 @@ pub struct Context<'a> {
     pub after: bool,
     /// What the program does with its stacks.
     pub stack_use: &'a StackUse,
+    /// What probes cost.
+    pub costs: &'a Costs,
+    /// Where the probes of entries may stand.
+    pub entry_place: EntryPlace,
 }
 
 /// Adds the type of a register of which nothing is known.
@@ -69,18 +76,34 @@ pub fn compile(
     let skip = |reason: String| Skipped { function: function.name.clone(), reason };
     let cfa_offset = function.entry_cfa_offset.unwrap_or(context.arch.entry_cfa_offset());
     let inspection = context.arch.inspect(code, cfa_offset).map_err(|error| skip(error.to_string()))?;
-    let entry = site::entry_site(code, &inspection, cfa_offset, &function.name)?;
-    let policy = return_policy(function, context.stack_use, context.returns);
-    let (exits, unseen_exits) = site::exits(context.arch, code, &inspection, &entry, policy);
     let locator = Locator { arch: context.arch, entry: &inspection.entry, frame_base: function.frame_base, cfa_offset };
-
     let mut compiler = Compiler { context, locator, steps: StepList::default() };
+    let shapes: Vec<Shape> = function.parameters.iter().map(|parameter| compiler.shape_of(parameter.ty)).collect();
+    let hidden = exit::hidden_argument(function, context);
+    let mut at_entry =
+        if function.from_symbol_table { compiler.guessed_spans() } else { compiler.spans_of_all(function, &shapes) };
+    let placing = Placing {
+        arch: context.arch,
+        code,
+        inspection: &inspection,
+        entry_cfa_offset: cfa_offset,
+        costs: context.costs,
+        entry_place: context.entry_place,
+        returns: context.returns,
+        policy: return_policy(function, context.stack_use, context.returns),
+        reads_memory: compiler.reads_memory(function, &at_entry),
+        is_unknown: function.from_symbol_table,
+    };
+    at_entry.extend(hidden.clone().map(|span| vec![span]));
+    let placement = placing.place(&at_entry, &function.name)?;
+    let Placement { entry, exits, unseen_exits, arguments: mut spans } = placement;
+    let hidden = hidden.and_then(|_| spans.pop()?.pop()).map(|span| compiler.piece(span));
     let arguments = match function.from_symbol_table {
-        true => compiler.guessed_arguments(),
-        false => compiler.arguments(function),
+        true => compiler.guessed_arguments(spans),
+        false => compiler.arguments(function, &shapes, spans),
     };
     let steps = compiler.steps;
-    let (returns, exit) = exit::compile(function, &exits, &arguments, &steps, context);
+    let (returns, exit) = exit::compile(function, &exits, (&arguments, hidden), &steps, context);
     Ok(FunctionPlan {
         name: function.name.clone(),
         symbol: function.symbol.clone(),
@@ -124,18 +147,33 @@ struct Compiler<'a> {
 }
 
 impl Compiler<'_> {
-    fn arguments(&mut self, function: &Function) -> Vec<ArgumentPlan> {
-        let parameters = &function.parameters;
-        let shapes: Vec<_> = parameters.iter().map(|parameter| self.shape_of(parameter.ty)).collect();
-        let located = parameters.iter().zip(&shapes).map(|(parameter, shape)| self.spans(parameter, shape));
-        let mut located: Vec<_> = located.collect();
+    /// Where all parameters were at the entry.
+    fn spans_of_all(&self, function: &Function, shapes: &[Shape]) -> Vec<Vec<Span>> {
+        let parameters = function.parameters.iter().zip(shapes);
+        let mut located: Vec<_> = parameters.map(|(parameter, shape)| self.spans(parameter, shape)).collect();
         contradiction::withdraw(&mut located, function, self.context.types, self.context.arch);
+        located
+    }
+
+    /// Whether anything is read that code in front of the probe could have changed, the stack not counted.
+    fn reads_memory(&self, function: &Function, located: &[Vec<Span>]) -> bool {
+        let is_behind = |span: &Span| matches!(span.spot, Spot::Memory { register, .. } if register != self.context.arch.stack_pointer());
+        let pairs = pairs::find(function, self.context.lengths, self.context.types);
+        let has_pointers = |parameter: &Parameter| {
+            let size = self.shape_of(parameter.ty).bytes.len() as u32;
+            !pointers_in(parameter.name.as_deref(), parameter.ty, size, self.context.types).is_empty()
+        };
+        located.iter().flatten().any(is_behind)
+            || pairs.iter().any(Option::is_some)
+            || function.parameters.iter().any(has_pointers)
+    }
+
+    fn arguments(&mut self, function: &Function, shapes: &[Shape], located: Vec<Vec<Span>>) -> Vec<ArgumentPlan> {
+        let parameters = &function.parameters;
         let mut arguments = Vec::new();
-        for ((parameter, shape), spans) in parameters.iter().zip(&shapes).zip(located) {
+        for ((parameter, shape), spans) in parameters.iter().zip(shapes).zip(located) {
             arguments.push(self.argument(parameter, shape, spans));
         }
-        // Nothing is lost where there is no room for it: then the result is not told.
-        exit::telling_register(function, self.context).map(|word| self.steps.register(word));
         // What follows pointers has no fixed size, so it stands behind all that has.
         let Context { types, lengths, .. } = self.context;
         let pairs = pairs::find(function, lengths, types);
@@ -151,15 +189,19 @@ impl Compiler<'_> {
     }
 
     /// The registers of the calling convention, of which nobody says that they mean anything.
-    fn guessed_arguments(&mut self) -> Vec<ArgumentPlan> {
+    fn guessed_spans(&self) -> Vec<Vec<Span>> {
+        let span = |&register| vec![Span { size: 8, spot: Spot::Register { register, skip: 0 } }];
+        self.context.arch.argument_registers().iter().map(span).collect()
+    }
+
+    fn guessed_arguments(&mut self, spans: Vec<Vec<Span>>) -> Vec<ArgumentPlan> {
         let arch = self.context.arch;
         let mut arguments = Vec::new();
-        for &register in arch.argument_registers() {
-            let span = Span { size: 8, spot: Spot::Register { register, skip: 0 } };
+        for (&register, spans) in arch.argument_registers().iter().zip(spans) {
             arguments.push(ArgumentPlan {
                 name: arch.register_name(register).map(str::to_owned),
                 ty: self.context.register_type,
-                pieces: vec![self.piece(span)],
+                pieces: spans.into_iter().map(|span| self.piece(span)).collect(),
                 follows: Vec::new(),
                 guessed: true,
             });
@@ -238,6 +280,10 @@ impl Compiler<'_> {
             Spot::Constant(bytes) => return PieceSource { size, source: Source::Constant(bytes) },
             Spot::OptimizedOut => return PieceSource { size, source: Source::OptimizedOut },
             Spot::Unavailable(reason) => return unavailable(size, &reason),
+            Spot::Vector { register, .. } => {
+                let name = self.context.arch.register_name(register).unwrap_or("?");
+                return unavailable(size, &format!("in register {name}"));
+            }
             Spot::Register { register, skip } => {
                 self.context.arch.register_word(register).and_then(|word| Some((self.steps.register(word)?, skip)))
             }

@@ -2,10 +2,11 @@
 
 use std::fmt::Write;
 
-use lastwords_abi::step::{COUNTED, FOLLOW, MEMORY, REGISTER, STRING, WORD};
+use lastwords_abi::step::{COUNTED, ELEMENTS, FOLLOW, MEMORY, PLACES, REGISTER, RING, STRING, WORD};
 use lastwords_abi::{MAX_COPY_BYTES, Step};
 
 use super::pointers::{Pointer, pointers_in};
+use super::reach::pointers_behind;
 use super::{ArgumentPlan, Exits, Follow, Followed, FunctionPlan, PieceSource, ReturnCondition, Source};
 use crate::arch::Architecture;
 use crate::dwarf::types::TypeTable;
@@ -82,6 +83,17 @@ fn describe_step(step: &Step, arch: &dyn Architecture) -> String {
         STRING => format!("string at [{base}], {size} bytes at most"),
         COUNTED if step.element == 0 => format!("bytes at [{base}] up to [{}], {size} at most", step.count),
         COUNTED => format!("[{}] times {} bytes at [{base}], {size} bytes at most", step.count, step.element),
+        ELEMENTS if step.element == 0 => {
+            format!("place of {size} bytes for what is at [{base}] up to [{}]", step.count)
+        }
+        ELEMENTS => format!("place of {size} bytes for [{}] times {} bytes at [{base}]", step.count, step.element),
+        PLACES => {
+            format!("place of {size} bytes for [{}] + 1 times {} bytes before [{base}]", step.count, step.element)
+        }
+        RING => {
+            let Step { count, element, .. } = step;
+            format!("place of {size} bytes for [{count}] times {element} bytes at [{base}] from number [{offset}] on")
+        }
         other => format!("unknown step {other}"),
     }
 }
@@ -105,8 +117,6 @@ struct Holder {
     /// The same without a member.
     whole: String,
     pointers: Vec<Pointer>,
-    /// It is an array of pointers.
-    is_list: bool,
 }
 
 impl Holder {
@@ -114,22 +124,15 @@ impl Holder {
         let name = argument.name.as_deref();
         let size = argument.pieces.iter().fold(0u32, |size, piece| size.saturating_add(piece.size));
         let whole = name.unwrap_or("result").to_owned();
-        Self {
-            before_member: format!("{whole}."),
-            whole,
-            pointers: pointers_in(name, argument.ty, size, types),
-            is_list: false,
-        }
+        Self { before_member: format!("{whole}."), whole, pointers: pointers_in(name, argument.ty, size, types) }
     }
 
     /// What this pointer leads to.
     fn behind(pointer: &str, what: Followed, types: &TypeTable) -> Self {
-        let pointers = match what {
-            Followed::Value(ty) => pointers_in(None, ty, MAX_COPY_BYTES, types),
-            _ => Vec::new(),
-        };
-        let whole = if what == Followed::Texts { pointer.to_owned() } else { format!("(*{pointer})") };
-        Self { before_member: format!("{pointer}->"), whole, pointers, is_list: what == Followed::Texts }
+        let pointers = pointers_behind(what, MAX_COPY_BYTES, types);
+        let is_list = what == Followed::Texts || what.elements().is_some();
+        let whole = if is_list { pointer.to_owned() } else { format!("(*{pointer})") };
+        Self { before_member: format!("{pointer}->"), whole, pointers }
     }
 
     /// The pointer at byte `at` of it.
@@ -140,7 +143,6 @@ impl Holder {
                 Some(member) => format!("{}{member}", self.before_member),
                 None => format!("{}{path}", self.whole),
             },
-            None if self.is_list => format!("{}[{}]", self.whole, at / 8),
             None => self.whole.clone(),
         }
     }
@@ -159,7 +161,11 @@ impl Behind<'_> {
             let what_it_is = match what {
                 Followed::CString | Followed::Str { .. } => format!("{pointer}: text"),
                 Followed::Texts => format!("{pointer}: texts up to a NULL"),
-                Followed::Counted { .. } | Followed::Until { .. } => format!("{pointer}: elements"),
+                Followed::Counted { .. } | Followed::Until { .. } | Followed::Ring { .. } | Followed::Places { .. } => {
+                    format!("{pointer}: elements")
+                }
+                Followed::Bytes(_) => format!("{pointer}: bytes"),
+                Followed::Node(_) => format!("*{pointer}: node"),
                 Followed::Paired { length, .. } => format!("{pointer}: as many as argument {} says", length + 1),
                 Followed::Value(ty) => format!("*{pointer}: {}", self.types.get(*ty).name),
             };

@@ -78,13 +78,13 @@ fn a_result_in_memory_is_found_by_the_hidden_argument() {
          __attribute__((noipa)) struct rec make(long id) {{ return (struct rec){{ id, \"x\", 3 }}; }} {MAIN}"
     );
     insta::assert_snapshot!(plan(&source, "make", &Options::default()), @r"
-    #0 rsi
-    #1 rdi
-    long id = #0[0..8]
+    #0 rdi
+    #1 rsi
+    long id = #1[0..8]
     at the return
       #0 rax
       #1 rdx
-      #2 [8] of the entry
+      #2 [0] of the entry
       #3 24 bytes at [16]+0
       #4 string at [40], 256 bytes at most
       returns struct rec = #3[0..24]

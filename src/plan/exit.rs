@@ -5,6 +5,7 @@
 
 use super::candidates::{data_offset, of_argument, of_value};
 use super::capture::{Context, unavailable};
+use super::locate::{Span, Spot};
 use super::reach::Reach;
 use super::steps::StepList;
 use super::{ArgumentPlan, ExitPlan, Exits, Followed, PieceSource, ReturnCondition, ReturnPlan, Source, pairs};
@@ -19,15 +20,19 @@ const WORD_BYTES: u32 = 8;
 /// Larger arguments are no pointers, whatever they consist of.
 const MAX_WORDS: u32 = 2;
 
-/// Plans the return of a function whose arguments are captured by `entry`.
+/// Plans the return of a function whose arguments, the hidden one included, are captured by `entry`.
 pub fn compile(
     function: &Function,
     exits: &Exits,
-    arguments: &[ArgumentPlan],
+    (arguments, hidden): (&[ArgumentPlan], Option<PieceSource>),
     entry: &StepList,
     context: &Context<'_>,
 ) -> (Option<ReturnPlan>, ExitPlan) {
-    let mut planner = Planner { context, entry, steps: entry.for_the_rest(MAX_BYTES) };
+    let hidden = hidden.and_then(|piece| match piece.source {
+        Source::Step { step, skip: 0 } => Some(step),
+        _ => None,
+    });
+    let mut planner = Planner { context, entry, hidden, steps: entry.for_the_rest(MAX_BYTES) };
     let is_seen = !matches!(exits, Exits::Unseen(_));
     let mut returns = planner.result(function, is_seen);
     let mut after = Vec::new();
@@ -55,17 +60,20 @@ pub fn compile(
     (returns, ExitPlan { steps: planner.steps.into_steps(), after })
 }
 
-/// The register of the entry that says where the result goes, or whether it goes there at all: its word of the saved registers.
-pub fn telling_register(function: &Function, context: &Context<'_>) -> Option<u8> {
+/// The argument that says where the result goes, or whether it goes there at all: where it is at the entry.
+pub fn hidden_argument(function: &Function, context: &Context<'_>) -> Option<Span> {
     let place = context.arch.return_place(function.return_type?, function.language, context.types)?;
     let is_wanted = matches!(place, ReturnPlace::Registers { certain: false, .. } | ReturnPlace::Memory { .. });
-    context.arch.register_word(context.arch.hidden_result_register()).filter(|_| is_wanted)
+    let spot = Spot::Register { register: context.arch.hidden_result_register(), skip: 0 };
+    is_wanted.then_some(Span { size: WORD_BYTES, spot })
 }
 
 struct Planner<'a> {
     context: &'a Context<'a>,
     /// What the entry captures.
     entry: &'a StepList,
+    /// The step of it that has the hidden argument.
+    hidden: Option<usize>,
     steps: StepList,
 }
 
@@ -79,18 +87,15 @@ impl Planner<'_> {
         let place = arch.return_place(ty, function.language, types)?;
         let whole = u32::try_from(types.resolve(ty).size.unwrap_or(0)).unwrap_or(u32::MAX);
         let nowhere = |reason: &str| vec![unavailable(whole, reason)];
-        let hidden = arch.register_word(arch.hidden_result_register()).and_then(|word| self.entry.find_register(word));
         let (pieces, in_memory) = match place {
             ReturnPlace::Unavailable(reason) => (nowhere(&reason), None),
             ReturnPlace::Registers { parts, certain } => {
                 (parts.into_iter().map(|part| piece(part, &registers)).collect(), (!certain).then_some(false))
             }
-            ReturnPlace::Memory { certain, .. } if is_seen => {
-                (self.in_memory(whole, hidden), (!certain).then_some(true))
-            }
+            ReturnPlace::Memory { certain, .. } if is_seen => (self.in_memory(whole), (!certain).then_some(true)),
             ReturnPlace::Memory { .. } => (nowhere("in memory that the caller provides"), None),
         };
-        let (pieces, condition) = match (in_memory, hidden) {
+        let (pieces, condition) = match (in_memory, self.hidden) {
             (None, _) => (pieces, None),
             (Some(in_memory), Some(step)) => (pieces, Some(ReturnCondition { step, in_memory })),
             (Some(_), None) => (nowhere("whether it comes back in registers or in memory is not known"), None),
@@ -99,13 +104,17 @@ impl Planner<'_> {
         Some(ReturnPlan { value, condition })
     }
 
-    /// What the hidden argument points to, which step `hidden` of the entry has captured.
-    fn in_memory(&mut self, whole: u32, hidden: Option<usize>) -> Vec<PieceSource> {
+    /// What the hidden argument points to.
+    fn in_memory(&mut self, whole: u32) -> Vec<PieceSource> {
         let size = whole.min(self.context.limits.value_bytes);
-        let address = hidden.and_then(|step| self.entry.data_offset(step, 0)).and_then(|base| self.steps.word(base));
+        let address =
+            self.hidden.and_then(|step| self.entry.data_offset(step, 0)).and_then(|base| self.steps.word(base));
         let address = address.and_then(|step| self.steps.data_offset(step, 0));
         let Some(step) = address.and_then(|base| self.steps.follow(base, size)) else {
-            return vec![unavailable(whole, "there is too much to capture in this function")];
+            return vec![unavailable(
+                whole,
+                "in memory that the caller provides, and where that is cannot be told any more",
+            )];
         };
         let mut pieces = vec![PieceSource { size, source: Source::Step { step, skip: 0 } }];
         if whole > size {

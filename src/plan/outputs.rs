@@ -2,11 +2,12 @@
 //!
 //! ```text
 //! REGISTER, WORD      8 bytes
-//! MEMORY, FOLLOW      Outcome | size bytes, of which Outcome.length are valid | up to a multiple of 8
+//! MEMORY, FOLLOW,     Outcome | size bytes, of which Outcome.length are valid | up to a multiple of 8
+//! ELEMENTS, PLACES, RING
 //! STRING, COUNTED     Outcome | Outcome.length bytes                          | up to a multiple of 8
 //! ```
 
-use lastwords_abi::step::{COUNTED, FOLLOW, MEMORY, OUTCOME_BYTES, REGISTER, STRING, WORD};
+use lastwords_abi::step::{COUNTED, ELEMENTS, FOLLOW, MEMORY, OUTCOME_BYTES, PLACES, REGISTER, RING, STRING, WORD};
 use lastwords_abi::{Outcome, Step, align8};
 
 use super::steps::has_variable_output;
@@ -59,7 +60,7 @@ fn take<'a>(step: &Step, data: &'a [u8]) -> Option<(Output<'a>, &'a [u8])> {
     let outcome = parse_outcome(outcome)?;
     let limit = u32::from(step.size);
     let room = match step.op {
-        MEMORY | FOLLOW => align8(limit),
+        MEMORY | FOLLOW | ELEMENTS | PLACES | RING => align8(limit),
         STRING | COUNTED if outcome.length <= limit => align8(outcome.length),
         _ => return None,
     };

@@ -57,11 +57,11 @@ pub fn find(function: &Function, lengths: &[Length], types: &TypeTable) -> Vec<O
             said.filter_map(|length| named(&length.length)).find(|length| is_integer(&parameters[*length], types))
         {
             let element = types.resolve(to).size.unwrap_or(1).max(1);
-            return Some(Followed::Paired { length, element: u16::try_from(element).ok()? });
+            return Some(Followed::Paired { length, element: u16::try_from(element).ok()?, of: to });
         }
         let next = parameters.get(index + 1).filter(|next| is_integer(next, types) && is_length_of(next, pointer))?;
         let is_sure = is_bytes(to, types) && next.name.is_some();
-        is_sure.then_some(Followed::Paired { length: index + 1, element: 1 })
+        is_sure.then_some(Followed::Paired { length: index + 1, element: 1, of: to })
     };
     parameters.iter().enumerate().map(pair).collect()
 }

@@ -1,7 +1,9 @@
 //! A type in; the pointers in its values that a plan may follow out, and what each of them leads to.
 
 use super::Followed;
-use super::shape::{is_c_string, str_parts};
+use super::containers::{leads, without_version};
+use super::layout::find;
+use super::shape::is_c_string;
 use crate::dwarf::types::{Aggregate, Type, TypeId, TypeKind, TypeTable};
 
 /// Aggregates in aggregates that are looked into.
@@ -82,9 +84,14 @@ impl Walk<'_> {
     }
 
     fn aggregate(&mut self, ty: &Type, aggregate: &Aggregate, at: u64, depth: u32) -> Option<()> {
-        if let Some(counted) = Counted::of(ty, aggregate, self.types) {
-            self.add_counted(at, &counted);
+        if let Some(leads) = leads(ty, aggregate, self.types) {
+            for (pointer, lead) in leads {
+                self.add_lead(at, pointer, lead);
+            }
             return Some(());
+        }
+        if without_version(base_name(&ty.name)) == "std::variant" {
+            self.choice(aggregate, at, depth)?;
         }
         // Of the members of a variant that is not there, pointers lead anywhere: what is read there is not shown.
         let variants = aggregate.variants.iter().flat_map(|part| &part.variants).map(|variant| &variant.member);
@@ -99,6 +106,13 @@ impl Walk<'_> {
             seen?;
         }
         Some(())
+    }
+
+    /// `std::variant`: any of its types at the same place. It may keep plain bytes for them, of which nobody says what they are.
+    fn choice(&mut self, aggregate: &Aggregate, at: u64, depth: u32) -> Option<()> {
+        let Some(storage) = find(aggregate, "_M_u", self.types) else { return Some(()) };
+        let at = at.checked_add(storage.at)?;
+        aggregate.parameters.iter().try_for_each(|of| self.visit("", *of, at, depth))
     }
 
     fn array(&mut self, of: TypeId, counts: &[Option<u64>], at: u64, depth: u32) -> Option<()> {
@@ -119,6 +133,15 @@ impl Walk<'_> {
         Some(())
     }
 
+    /// A pointer of a container that begins at byte `at`.
+    fn add_lead(&mut self, at: u64, pointer: u64, lead: Followed) {
+        let Some(lead) = u32::try_from(at).ok().and_then(|at| lead.moved(at)) else { return };
+        let end = lead.last_word().map_or(0, |word| u64::from(word) + POINTER_BYTES);
+        if let Some(at) = at.checked_add(pointer).filter(|_| end <= self.size) {
+            self.add(at, Some(lead));
+        }
+    }
+
     fn add(&mut self, at: u64, lead: Option<Followed>) {
         let is_within = at.checked_add(POINTER_BYTES).is_some_and(|end| end <= self.size);
         let (Ok(at), Some(lead), true) = (u32::try_from(at), lead, is_within) else { return };
@@ -127,112 +150,10 @@ impl Walk<'_> {
             self.found.push(Pointer { at, path: self.path.clone(), lead });
         }
     }
-
-    fn add_counted(&mut self, at: u64, counted: &Counted) {
-        let within = |offset: u64| {
-            let at = at.checked_add(offset).filter(|at| at.saturating_add(POINTER_BYTES) <= self.size)?;
-            u32::try_from(at).ok()
-        };
-        let lead = match counted.extent {
-            Extent::Length { at, element: 1 } => within(at).map(|length_at| Followed::Str { length_at }),
-            Extent::Length { at, element } => within(at).map(|length_at| Followed::Counted { length_at, element }),
-            Extent::End { at } => within(at).map(|end_at| Followed::Until { end_at }),
-        };
-        if let Some(at) = at.checked_add(counted.pointer_at) {
-            self.add(at, lead);
-        }
-    }
 }
 
-/// A pair of a pointer and how far it reaches.
-struct Counted {
-    pointer_at: u64,
-    extent: Extent,
-}
-
-enum Extent {
-    Length { at: u64, element: u16 },
-    End { at: u64 },
-}
-
-impl Counted {
-    /// Of the types that are such a pair by the names of their members: Rust's slices, texts and vectors as rustc describes them, C++'s as
-    /// libstdc++ has them.
-    fn of(ty: &Type, aggregate: &Aggregate, types: &TypeTable) -> Option<Self> {
-        let length = |pointer_at, at, element| Some(Self { pointer_at, extent: Extent::Length { at, element } });
-        if let Some((pointer_at, length_at)) = str_parts(ty, aggregate, types) {
-            return length(pointer_at, length_at, 1);
-        }
-        let direct = |name| member(aggregate, name, types);
-        if let (Some((pointer_at, pointer)), Some((length_at, _))) = (direct("data_ptr"), direct("length")) {
-            return length(pointer_at, length_at, pointee_bytes(pointer, types)?);
-        }
-        let text = path(aggregate, &["_M_dataplus", "_M_p"], types);
-        if let (Some((pointer_at, pointer)), Some((length_at, _))) = (text, direct("_M_string_length")) {
-            return length(pointer_at, length_at, pointee_bytes(pointer, types)?);
-        }
-        if let Some((begin, _)) = path(aggregate, &["_M_impl", "_M_start"], types) {
-            let end = path(aggregate, &["_M_impl", "_M_finish"], types)?.0;
-            return Some(Self { pointer_at: begin, extent: Extent::End { at: end } });
-        }
-        if let (Some((buffer_at, buffer)), Some((length_at, _)), true) =
-            (direct("buf"), direct("len"), is_rust_vector(&ty.name))
-        {
-            let pointer_at = first_pointer(buffer, types, MAX_DEPTH)?.0;
-            // Since Rust 1.83 the buffer of a vector is one of bytes, whatever it holds: its type argument tells.
-            let element = aggregate.parameters.first().and_then(|of| types.resolve(*of).size);
-            let element = element.and_then(|size| u16::try_from(size).ok()).filter(|size| *size > 0);
-            return length(buffer_at.checked_add(pointer_at)?, length_at, element?);
-        }
-        None
-    }
-}
-
-/// A member's offset and type.
-fn member<'t>(aggregate: &Aggregate, name: &str, types: &'t TypeTable) -> Option<(u64, &'t Type)> {
-    let found = aggregate.members.iter().find(|member| member.name == name)?;
-    Some((found.offset, types.resolve(found.ty)))
-}
-
-/// The same of a member of a member; unnamed members (base classes) are looked into.
-fn path<'t>(aggregate: &Aggregate, names: &[&str; 2], types: &'t TypeTable) -> Option<(u64, &'t Type)> {
-    let (outer_at, outer) = member(aggregate, names[0], types).or_else(|| {
-        aggregate.members.first().and_then(|base| {
-            let TypeKind::Aggregate(inner) = &types.resolve(base.ty).kind else { return None };
-            let (at, found) = member(inner, names[0], types)?;
-            Some((base.offset.checked_add(at)?, found))
-        })
-    })?;
-    let TypeKind::Aggregate(outer) = &outer.kind else { return None };
-    let inner = member(outer, names[1], types).or_else(|| {
-        outer.members.iter().find_map(|base| {
-            let TypeKind::Aggregate(inner) = &types.resolve(base.ty).kind else { return None };
-            let (at, found) = member(inner, names[1], types)?;
-            Some((base.offset.checked_add(at)?, found))
-        })
-    });
-    let (at, found) = inner?;
-    Some((outer_at.checked_add(at)?, found))
-}
-
-/// The first pointer in a value.
-fn first_pointer<'t>(ty: &'t Type, types: &'t TypeTable, depth: u32) -> Option<(u64, &'t Type)> {
-    let depth = depth.checked_sub(1)?;
-    match &ty.kind {
-        TypeKind::Pointer { .. } => Some((0, ty)),
-        TypeKind::Aggregate(aggregate) => aggregate.members.iter().find_map(|member| {
-            let (at, found) = first_pointer(types.resolve(member.ty), types, depth)?;
-            Some((member.offset.checked_add(at)?, found))
-        }),
-        _ => None,
-    }
-}
-
-fn pointee_bytes(pointer: &Type, types: &TypeTable) -> Option<u16> {
-    let TypeKind::Pointer { to, .. } = pointer.kind else { return None };
-    types.resolve(to).size.and_then(|size| u16::try_from(size).ok()).filter(|size| *size > 0)
-}
-
-fn is_rust_vector(name: &str) -> bool {
-    name.split('<').next().is_some_and(|path| path == "Vec" || path.ends_with("::Vec"))
+/// A type's name without what the type was given: `std::vector`.
+#[must_use]
+pub fn base_name(name: &str) -> &str {
+    name.split_once('<').map_or(name, |(base, _)| base)
 }

@@ -7,18 +7,21 @@
 
 use std::collections::VecDeque;
 
-use lastwords_abi::step::OUTCOME_BYTES;
+use lastwords_abi::step::{ELEMENTS, OUTCOME_BYTES, PLACES, RING};
 use lastwords_abi::{MAX_COPY_BYTES, MAX_STEPS, align8};
 
-use super::pointers::{followable, pointers_in};
+use super::nodes::{Links, Node};
+use super::pointers::{Pointer, followable, pointers_in};
 use super::steps::{Count, StepList};
 use super::{Follow, Followed, Limits};
-use crate::dwarf::types::TypeTable;
+use crate::dwarf::types::{TypeId, TypeTable};
 
 /// Bytes that a text is given at first.
 const FIRST_TEXT_BYTES: u32 = 32;
 /// Bytes of a value that are worth a step, if it does not fit as a whole.
 const LEAST_PART_BYTES: u32 = 32;
+/// Elements whose own pointers are followed, at the most.
+const MAX_ELEMENTS: u32 = 8;
 /// Pointers of a list of texts, the NULL that ends it included.
 const LIST_ENTRIES: u32 = 8;
 /// Bytes of a pointer.
@@ -37,7 +40,7 @@ pub struct Candidate {
     what: Followed,
     /// Where in a record's data its length or end lies.
     count: Option<Count>,
-    /// How many pointers are followed to get there, this one included.
+    /// How many pointers to values are followed to get there, this one included if it is one. What containers hold is theirs.
     level: u32,
     /// It is all of its argument.
     is_argument: bool,
@@ -48,7 +51,7 @@ pub struct Candidate {
 impl Candidate {
     /// A pointer in an argument itself.
     pub fn of_argument(argument: usize, at: u32, base: u32, what: Followed, count: Option<Count>) -> Self {
-        Self { argument, at, base, what, count, level: 1, is_argument: false, parent: None }
+        Self { argument, at, base, what, count, level: level_of(what), is_argument: false, parent: None }
     }
 
     /// The argument consists of it.
@@ -77,7 +80,7 @@ impl<'a> Reach<'a> {
     /// Follows the pointers of all arguments, of which there are `arguments`. Returns for each of them what is behind it.
     pub fn follow(mut self, candidates: Vec<Candidate>, arguments: usize) -> Vec<Vec<Follow>> {
         let (texts, others): (Vec<_>, Vec<_>) =
-            candidates.into_iter().partition(|it| it.is_argument && is_text(it.what));
+            candidates.into_iter().partition(|it| it.is_argument && self.is_text(it.what));
         let mut queues: Vec<VecDeque<Candidate>> = vec![VecDeque::new(); arguments];
         others.into_iter().for_each(|candidate| queues[candidate.argument].push_back(candidate));
         self.taken.extend(texts.into_iter().map(|text| (text, None)));
@@ -116,25 +119,43 @@ impl<'a> Reach<'a> {
         if self.steps.count() + self.pending() >= MAX_STEPS as usize {
             return None;
         }
-        if is_text(candidate.what) {
+        if self.is_text(candidate.what) {
             let price = text_price(FIRST_TEXT_BYTES.min(self.limits.string_bytes));
             (price <= purse).then(|| self.taken.push((*candidate, None)))?;
             return Some(price);
         }
+        let room = purse.checked_sub(OUTCOME_BYTES)? & !7;
+        if let Some((_, element)) = candidate.what.elements() {
+            return self.take_elements(candidate, u32::from(element), room);
+        }
         let size = match candidate.what {
+            Followed::Bytes(bytes) | Followed::Node(Node { bytes, .. }) => bytes.into(),
             Followed::Texts => LIST_ENTRIES * POINTER_BYTES,
             Followed::Value(ty) if candidate.level <= self.limits.depth => {
                 u32::try_from(followable(ty, self.types)?).unwrap_or(u32::MAX).min(MAX_COPY_BYTES)
             }
             _ => return None,
         };
-        let room = purse.checked_sub(OUTCOME_BYTES)? & !7;
         let size = match size <= room {
             true => size,
             false if may_cut && room >= LEAST_PART_BYTES => room,
             false => return None,
         };
         let step = self.steps.follow(candidate.base, size)?;
+        self.taken.push((*candidate, Some(step)));
+        Some(OUTCOME_BYTES + align8(size))
+    }
+
+    /// The first elements, and room for what their pointers lead to.
+    fn take_elements(&mut self, candidate: &Candidate, element: u32, room: u32) -> Option<u32> {
+        let fitting = (room / 2).max(element.min(room)).checked_div(element)?;
+        let size = fitting.min(MAX_ELEMENTS) * element;
+        let op = match candidate.what {
+            Followed::Ring { .. } => RING,
+            Followed::Places { .. } => PLACES,
+            _ => ELEMENTS,
+        };
+        let step = (size > 0).then(|| self.steps.elements(op, candidate.base, candidate.count?, size))??;
         self.taken.push((*candidate, Some(step)));
         Some(OUTCOME_BYTES + align8(size))
     }
@@ -150,21 +171,13 @@ impl<'a> Reach<'a> {
         let child = |at: u32, what: Followed| {
             let place = |at| self.steps.data_offset(*step, at);
             let base = place(at).filter(|base| base.is_multiple_of(POINTER_BYTES))?;
-            let (argument, level) = (parent.argument, parent.level + 1);
+            let (argument, level) = (parent.argument, parent.level + level_of(what));
             let count = count_at(what, place)?;
             Some(Candidate { argument, at, base, what, count, level, is_argument: false, parent: Some(index) })
         };
-        match parent.what {
-            Followed::Value(ty) => {
-                let captured = self.steps.size(*step).unwrap_or(0);
-                let pointers = pointers_in(None, ty, captured, self.types);
-                pointers.iter().filter_map(|pointer| child(pointer.at, pointer.lead)).collect()
-            }
-            Followed::Texts => {
-                (0..LIST_ENTRIES).filter_map(|entry| child(entry * POINTER_BYTES, Followed::CString)).collect()
-            }
-            _ => Vec::new(),
-        }
+        let captured = self.steps.size(*step).unwrap_or(0);
+        let pointers = pointers_behind(parent.what, captured, self.types);
+        pointers.iter().filter_map(|pointer| child(pointer.at, pointer.lead)).collect()
     }
 
     /// Adds the steps of the texts, which have no fixed size and stand behind all others.
@@ -183,6 +196,17 @@ impl<'a> Reach<'a> {
         }
     }
 
+    /// Of a size that is known only when it is read: it stands behind all that has a place, and nothing in it is followed.
+    fn is_text(&self, what: Followed) -> bool {
+        match what {
+            Followed::CString | Followed::Str { .. } => true,
+            Followed::Counted { element, of, .. }
+            | Followed::Until { element, of, .. }
+            | Followed::Paired { element, of, .. } => pointers_in(None, of, element.into(), self.types).is_empty(),
+            _ => false,
+        }
+    }
+
     fn tree(&self, argument: usize, parent: Option<usize>) -> Vec<Follow> {
         let own = self.taken.iter().enumerate().filter(|(_, (it, _))| it.argument == argument && it.parent == parent);
         let follow = |(index, (it, step)): (usize, &(Candidate, Option<usize>))| {
@@ -192,23 +216,72 @@ impl<'a> Reach<'a> {
     }
 }
 
-/// Where in a record's data the length or the end of what a pointer leads to is, from where bytes of its value are. The outer `None` where
-/// there should be one, and it has no place.
-pub fn count_at(what: Followed, offset: impl Fn(u32) -> Option<u32>) -> Option<Option<Count>> {
-    let count = |at, element| {
-        offset(at).filter(|at| at.is_multiple_of(POINTER_BYTES)).map(|at| Some(Count { at, size: 8, element }))
-    };
+/// The pointers in the first `captured` bytes of what a pointer leads to.
+#[must_use]
+pub fn pointers_behind(what: Followed, captured: u32, types: &TypeTable) -> Vec<Pointer> {
     match what {
-        Followed::Str { length_at } => count(length_at, 1),
-        Followed::Counted { length_at, element } => count(length_at, element),
-        Followed::Until { end_at } => count(end_at, 0),
-        Followed::CString | Followed::Paired { .. } | Followed::Value(_) | Followed::Texts => Some(None),
+        Followed::Value(ty) => pointers_in(None, ty, captured, types),
+        Followed::Texts => {
+            let text =
+                |entry: u32| Pointer { at: entry * POINTER_BYTES, path: format!("[{entry}]"), lead: Followed::CString };
+            (0..captured / POINTER_BYTES).map(text).collect()
+        }
+        Followed::Node(node) => pointers_of_node(&node, captured, types),
+        _ => what
+            .elements()
+            .map_or_else(Vec::new, |(of, element)| pointers_of_elements(of, element.into(), captured, types)),
     }
 }
 
-/// Of a size that is known only when it is read: it stands behind all that has a place, and nothing in it is followed.
-fn is_text(what: Followed) -> bool {
-    !matches!(what, Followed::Value(_) | Followed::Texts)
+fn pointers_of_elements(of: TypeId, element: u32, captured: u32, types: &TypeTable) -> Vec<Pointer> {
+    let inner = pointers_in(None, of, element, types);
+    let moved = |index: u32| {
+        inner.iter().filter_map(move |pointer| {
+            let start = index.checked_mul(element)?;
+            let (at, lead) = (start.checked_add(pointer.at)?, pointer.lead.moved(start)?);
+            Some(Pointer { at, path: format!("[{index}]{}", pointer.path), lead })
+        })
+    };
+    (0..captured.checked_div(element).unwrap_or(0)).flat_map(moved).collect()
+}
+
+/// What the node holds comes before the nodes behind it.
+fn pointers_of_node(node: &Node, captured: u32, types: &TypeTable) -> Vec<Pointer> {
+    let start = u32::from(node.at);
+    let inner = pointers_in(None, node.of, captured.saturating_sub(start), types).into_iter();
+    // The root of Rust's trees has nobody above it.
+    let held = inner.filter(|pointer| node.links != Links::None || !pointer.path.starts_with(".parent"));
+    let held = held.filter_map(|pointer| {
+        Some(Pointer { at: pointer.at.checked_add(start)?, lead: pointer.lead.moved(start)?, ..pointer })
+    });
+    let link = |(at, links): (u16, Links)| Pointer {
+        at: at.into(),
+        path: format!("[{at:+}]"),
+        lead: Followed::Node(Node { links, ..*node }),
+    };
+    held.chain(node.links.followed().into_iter().map(link)).collect()
+}
+
+/// Pointers to values count, and what belongs to a text or a container does not.
+fn level_of(what: Followed) -> u32 {
+    u32::from(matches!(what, Followed::Value(_)))
+}
+
+/// Where in a record's data the length or the end of what a pointer leads to is, from where bytes of its value are. The outer `None` where
+/// there should be one, and it has no place.
+pub fn count_at(what: Followed, offset: impl Fn(u32) -> Option<u32>) -> Option<Option<Count>> {
+    let word = |at| offset(at).filter(|at| at.is_multiple_of(POINTER_BYTES));
+    let count = |at, element| word(at).map(|at| Some(Count { at, size: 8, element, first: 0 }));
+    match what {
+        Followed::Str { length_at } => count(length_at, 1),
+        Followed::Counted { length_at, element, .. } => count(length_at, element),
+        Followed::Until { end_at, .. } => count(end_at, 0),
+        Followed::Places { mask_at, element, .. } => count(mask_at, element),
+        Followed::Ring { first_at, length_at, element, .. } => {
+            Some(Some(Count { at: word(length_at)?, size: 8, element, first: word(first_at)? }))
+        }
+        _ => Some(None),
+    }
 }
 
 fn text_price(limit: u32) -> u32 {

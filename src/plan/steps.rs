@@ -1,6 +1,6 @@
 //! The steps of one function while they are being collected: each thing is captured once, and the bounds are kept.
 
-use lastwords_abi::step::{COUNTED, FOLLOW, MEMORY, OUTCOME_BYTES, REGISTER, STRING, WORD};
+use lastwords_abi::step::{COUNTED, FOLLOW, MEMORY, OUTCOME_BYTES, REGISTER, RING, STRING, WORD};
 use lastwords_abi::{MAX_DATA_BYTES, MAX_STEPS, Step};
 
 /// The steps so far.
@@ -26,6 +26,8 @@ pub struct Count {
     pub size: u16,
     /// Bytes of what it counts; 0 if it is the address where the copy ends.
     pub element: u16,
+    /// Where in a record's data the index of the first one lies, for what does not begin at the pointer.
+    pub first: u32,
 }
 
 /// Whether the output of a step may be shorter than [`Step::output_bytes`]: what follows it has no fixed place.
@@ -38,12 +40,6 @@ impl StepList {
     /// Captures the 8 bytes of a saved register.
     pub fn register(&mut self, word: u8) -> Option<usize> {
         self.push(Step { op: REGISTER, register: word, size: 8, ..Step::default() })
-    }
-
-    /// The step that captures a register, if there is one.
-    #[must_use]
-    pub fn find_register(&self, word: u8) -> Option<usize> {
-        self.steps.iter().position(|step| step.op == REGISTER && step.register == word)
     }
 
     /// Captures again the 8 bytes at `base` of what was captured at the entry.
@@ -82,6 +78,14 @@ impl StepList {
     #[must_use]
     pub fn for_the_rest(&self, most: u32) -> Self {
         Self { most_bytes: MAX_DATA_BYTES.saturating_sub(self.data_bytes).min(most), ..Self::default() }
+    }
+
+    /// Captures elements into a place of `size` bytes, in which pointers can be followed; `op` says where they lie.
+    pub fn elements(&mut self, op: u8, base: u32, count: Count, size: u32) -> Option<usize> {
+        let (base, at) = (u16::try_from(base).ok()?, u16::try_from(count.at).ok()?);
+        let first = if op == RING { i32::from(u16::try_from(count.first).ok()?) } else { 0 };
+        let (element, count_size, size) = (count.element, count.size, u16::try_from(size).ok()?);
+        self.push(Step { op, base, count: at, size, element, count_size, offset: first, ..Step::default() })
     }
 
     /// Bytes that a step copies, or may copy at the most.

@@ -5,6 +5,7 @@
 //! kernel if this process is killed, for everything hangs on file descriptors.
 
 mod attach;
+pub mod calibrate;
 mod cost;
 mod error;
 mod handled;
@@ -32,7 +33,7 @@ use aya::maps::{Array, HashMap as HashMapMap, Map, MapData, RingBuf};
 use aya::programs::{KProbe, RawTracePoint};
 use lastwords_abi::layout::{Chunk, MemoryHeader, RETURN_ADDRESS, UNREADABLE, Window};
 use lastwords_abi::record::{RESULT_BYTES, SURVIVED};
-use lastwords_abi::step::WORD;
+use lastwords_abi::step::{RING, WORD};
 use lastwords_abi::{Config, Counter, Event, Fault, Function, Step, Target};
 
 pub use attach::{Links, Site};
@@ -411,7 +412,8 @@ fn write_plan(ebpf: &mut Ebpf, plan: &Plan) -> Result<(), ProbeError> {
 fn placed(step: Step, ahead: u32) -> Step {
     // Plans keep all of a record within 32 KiB.
     let ahead = u16::try_from(ahead).unwrap_or(u16::MAX);
-    Step { base: step.base.saturating_add(ahead), count: step.count.saturating_add(ahead), ..step }
+    let offset = if step.op == RING { step.offset.saturating_add(ahead.into()) } else { step.offset };
+    Step { base: step.base.saturating_add(ahead), count: step.count.saturating_add(ahead), offset, ..step }
 }
 
 macro_rules! plain_bytes {

@@ -123,6 +123,22 @@ fn call_kernel_function(instructions: &mut [bpf_insn], id: u32) {
     }
 }
 
+/// Loads a program for [`Kind::Nothing`] or [`Kind::Return`] that does nothing, without the object and its maps.
+pub fn load_nothing(kind: Kind) -> io::Result<OwnedFd> {
+    // mov $0, %r0; exit
+    const CODE: [u64; 2] = [0xb7, 0x95];
+    let mut attributes = empty_attributes();
+    // SAFETY: all-zero attributes are valid, and this is the member that BPF_PROG_LOAD reads.
+    let load = unsafe { &mut attributes.__bindgen_anon_3 };
+    load.prog_type = bpf_prog_type::BPF_PROG_TYPE_KPROBE as u32;
+    load.expected_attach_type = kind.attach_type();
+    load.prog_flags = if kind == Kind::Return { 0 } else { SLEEPABLE_FLAG };
+    load.insns = CODE.as_ptr() as u64;
+    load.insn_cnt = CODE.len() as u32;
+    load.license = c"Dual MIT/GPL".as_ptr() as u64;
+    bpf(bpf_cmd::BPF_PROG_LOAD, &mut attributes)
+}
+
 /// Places the probes of one file.
 pub fn link(program: &OwnedFd, kind: Kind, path: &Path, sites: &[Site]) -> io::Result<OwnedFd> {
     let path = CString::new(path.as_os_str().as_bytes())?;

@@ -7,6 +7,7 @@ use lastwords_abi::{Step, step};
 
 use super::*;
 use crate::address::{FileOffset, Svma};
+use crate::arch::cost::SINGLE_STEPPED;
 use crate::launch::{Ending, Suspended};
 use crate::plan::{EntrySite, ExitPlan, Exits, FunctionPlan, Limits};
 
@@ -28,7 +29,7 @@ fn plan(path: &Path, function: &str, steps: Vec<Step>) -> Plan {
         declared: None,
         object: 0,
         address: Svma(offset),
-        entry: EntrySite { offset: FileOffset(offset), address: Svma(offset), cfa_offset: 8 },
+        entry: EntrySite { offset: FileOffset(offset), address: Svma(offset), cfa_offset: 8, class: SINGLE_STEPPED },
         exits: Exits::Trampoline,
         steps,
         arguments: vec![],

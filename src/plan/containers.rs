@@ -1,0 +1,185 @@
+//! A type in; if it is a container of a standard library, how a plan reaches what it holds out.
+//!
+//! Types are recognised by their names and the members that debug info says they have; offsets are those of the debug info. What is known
+//! here beyond it is said at its place.
+
+use super::Followed;
+use super::layout::{Found, element_offset, find, pointee};
+use super::nodes::{Links, Node};
+use super::pointers::{base_name, followable};
+use super::shape::str_parts;
+use crate::dwarf::types::{Aggregate, Type, TypeId, TypeKind, TypeTable};
+
+/// Control bytes of a hash table that are captured: those of one group, which every table has at least
+/// (<https://abseil.io/about/design/swisstables>, which hashbrown follows).
+const CONTROL_BYTES: u16 = 16;
+
+/// A pointer in a container, and what it leads to: both counted from the start of the container.
+pub type Lead = (u64, Followed);
+
+/// How to get to what a container holds. `None` for a type that is none, and whose members are looked at one by one.
+#[must_use]
+pub fn leads(ty: &Type, aggregate: &Aggregate, types: &TypeTable) -> Option<Vec<Lead>> {
+    let container = Container { ty, aggregate, types };
+    if let Some(slice) = container.slice() {
+        return Some(vec![slice]);
+    }
+    let name = without_version(base_name(&ty.name));
+    match name.as_str() {
+        "Vec" | "alloc::vec::Vec" => container.rust_vector(),
+        "alloc::collections::vec_deque::VecDeque" => container.rust_queue(),
+        "alloc::collections::btree::map::BTreeMap" => container.rust_tree(),
+        "hashbrown::raw::RawTable" => container.rust_table(),
+        "std::basic_string" => container.text(),
+        "std::vector" | "std::deque" => container.between(),
+        "std::list" => container.chain("_M_node", "_M_next"),
+        "std::forward_list" => container.chain("_M_head", "_M_next"),
+        "std::_Hashtable" => container.hash_nodes(),
+        "std::_Rb_tree" => container.tree(),
+        "std::shared_ptr" | "std::weak_ptr" => container.only("_M_ptr"),
+        _ => None,
+    }
+}
+
+/// libstdc++ has types of its new interface in an inline namespace (`std::__cxx11::basic_string`), libc++ has all of them in one.
+#[must_use]
+pub fn without_version(name: &str) -> String {
+    let rest = ["std::__cxx11::", "std::__1::"].iter().find_map(|version| name.strip_prefix(version));
+    rest.map_or_else(|| name.to_owned(), |rest| format!("std::{rest}"))
+}
+
+struct Container<'t> {
+    ty: &'t Type,
+    aggregate: &'t Aggregate,
+    types: &'t TypeTable,
+}
+
+impl<'t> Container<'t> {
+    fn find(&self, name: &str) -> Option<Found<'t>> {
+        find(self.aggregate, name, self.types)
+    }
+
+    /// A member of a member.
+    fn within(&self, outer: &Found<'t>, name: &str) -> Option<Found<'t>> {
+        let TypeKind::Aggregate(inner) = &self.types.resolve(outer.ty).kind else { return None };
+        let found = find(inner, name, self.types)?;
+        Some(Found { at: outer.at.checked_add(found.at)?, ..found })
+    }
+
+    fn parameter(&self, index: usize) -> Option<TypeId> {
+        self.aggregate.parameters.get(index).copied()
+    }
+
+    /// Bytes of an element that a step can count.
+    fn element(&self, of: TypeId) -> Option<u16> {
+        self.types.resolve(of).size.and_then(|size| u16::try_from(size).ok()).filter(|size| *size > 0)
+    }
+
+    fn counted(&self, pointer: u64, length: u64, of: TypeId) -> Option<Lead> {
+        let (length_at, element) = (u32::try_from(length).ok()?, self.element(of)?);
+        Some((
+            pointer,
+            if element == 1 { Followed::Str { length_at } } else { Followed::Counted { length_at, element, of } },
+        ))
+    }
+
+    /// `&str`, `&[T]`, `Box<[T]>`, `&Path`: rustc describes all of them as a pair of `data_ptr` and `length`.
+    fn slice(&self) -> Option<Lead> {
+        if let Some((pointer, length)) = str_parts(self.ty, self.aggregate, self.types) {
+            return Some((pointer, Followed::Str { length_at: u32::try_from(length).ok()? }));
+        }
+        let member = |name: &str| self.aggregate.members.iter().find(|member| member.name == name);
+        let (pointer, length) = (member("data_ptr")?, member("length")?);
+        self.counted(pointer.offset, length.offset, pointee(pointer.ty, self.types)?)
+    }
+
+    /// Since Rust 1.83 the buffer of a vector is one of bytes, whatever it holds: its type argument tells.
+    fn rust_vector(&self) -> Option<Vec<Lead>> {
+        let pointer = self.within(&self.find("buf")?, "ptr")?.first_pointer(self.types)?;
+        Some(vec![self.counted(pointer.at, self.find("len")?.at, self.parameter(0)?)?])
+    }
+
+    /// A queue in a ring: what it holds begins at `head`.
+    fn rust_queue(&self) -> Option<Vec<Lead>> {
+        let pointer = self.within(&self.find("buf")?, "ptr")?.first_pointer(self.types)?;
+        let of = self.parameter(0)?;
+        let (first_at, length_at) = (self.find("head")?.at, self.find("len")?.at);
+        let (first_at, length_at) = (u32::try_from(first_at).ok()?, u32::try_from(length_at).ok()?);
+        Some(vec![(pointer.at, Followed::Ring { first_at, length_at, element: self.element(of)?, of })])
+    }
+
+    /// Its root, which is all of a small tree.
+    fn rust_tree(&self) -> Option<Vec<Lead>> {
+        let pointer = self.find("root")?.variant("Some", self.types)?;
+        let pointer = self.within(&pointer, "node")?.first_pointer(self.types)?;
+        let of = pointee(pointer.ty, self.types)?;
+        let bytes = u16::try_from(self.types.resolve(of).size?).ok()?;
+        Some(vec![(pointer.at, Followed::Node(Node { of, at: 0, bytes, links: Links::None }))])
+    }
+
+    /// Before the control bytes, one for each place, lie the elements, the first one nearest.
+    fn rust_table(&self) -> Option<Vec<Lead>> {
+        let of = self.parameter(0)?;
+        let control = self.find("ctrl")?.first_pointer(self.types)?;
+        let mask_at = u32::try_from(self.find("bucket_mask")?.at).ok()?;
+        let places = Followed::Places { mask_at, element: self.element(of)?, of };
+        Some(vec![(control.at, Followed::Bytes(CONTROL_BYTES)), (control.at, places)])
+    }
+
+    /// `std::string`: both of libstdc++'s. Before C++11 the length lay in front of the text, and a NUL is there for certain.
+    fn text(&self) -> Option<Vec<Lead>> {
+        let pointer = self.find("_M_p")?;
+        let of = pointee(pointer.ty, self.types)?;
+        match self.find("_M_string_length") {
+            Some(length) => Some(vec![self.counted(pointer.at, length.at, of)?]),
+            None => (self.element(of) == Some(1)).then(|| vec![(pointer.at, Followed::CString)]),
+        }
+    }
+
+    /// What lies between two pointers. Of a queue in blocks, that is what the first block holds.
+    fn between(&self) -> Option<Vec<Lead>> {
+        let [start, end] = ["_M_start", "_M_finish"].map(|name| self.find(name));
+        let (start, end) = (start?.first_pointer(self.types)?, end?.first_pointer(self.types)?);
+        let of = pointee(start.ty, self.types)?;
+        let end_at = u32::try_from(end.at).ok()?;
+        Some(vec![(start.at, Followed::Until { end_at, element: self.element(of)?, of })])
+    }
+
+    /// Nodes of which each begins with a pointer to the next one, or with what `head` is the first of.
+    fn chain(&self, head: &str, next: &str) -> Option<Vec<Lead>> {
+        let head = self.find(head)?;
+        let next = self.within(&head, next)?;
+        self.nodes_from(next, self.parameter(0)?)
+    }
+
+    fn hash_nodes(&self) -> Option<Vec<Lead>> {
+        let next = self.within(&self.find("_M_before_begin")?, "_M_nxt")?;
+        self.nodes_from(next, self.parameter(1)?)
+    }
+
+    fn nodes_from(&self, first: Found<'t>, of: TypeId) -> Option<Vec<Lead>> {
+        let links = self.types.resolve(pointee(first.ty, self.types)?).size?;
+        let node = Node::new(of, element_offset(links, of, self.types)?, Links::list(0), self.types)?;
+        Some(vec![(first.at, Followed::Node(node))])
+    }
+
+    /// From the smallest element on.
+    fn tree(&self) -> Option<Vec<Lead>> {
+        let header = self.find("_M_header")?;
+        let of = self.parameter(1)?;
+        let link = |name| self.within(&header, name).and_then(|link| u16::try_from(link.at - header.at).ok());
+        let (parent, left, right) = (link("_M_parent")?, link("_M_left")?, link("_M_right")?);
+        let links = self.types.resolve(header.ty).size?;
+        let links_of_first = Links::first_of_tree(parent, left, right);
+        let node = Node::new(of, element_offset(links, of, self.types)?, links_of_first, self.types)?;
+        Some(vec![(header.at.checked_add(left.into())?, Followed::Node(node))])
+    }
+
+    /// Only what this pointer leads to.
+    fn only(&self, name: &str) -> Option<Vec<Lead>> {
+        let pointer = self.find(name)?;
+        let to = pointee(pointer.ty, self.types)?;
+        let lead = followable(to, self.types).map(|_| (pointer.at, Followed::Value(to)));
+        Some(lead.into_iter().collect())
+    }
+}
