@@ -27,6 +27,7 @@ mod output;
 mod placement;
 mod processes;
 mod redaction;
+mod results;
 mod returns;
 mod sacred;
 mod selection;

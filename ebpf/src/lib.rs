@@ -13,7 +13,7 @@ pub use record::{Counter, Event, Fault, Record, SignalSender, ThreadState, Watch
 pub use step::{Function, Outcome, Step};
 
 /// Version of the layout of slots and records. Raise it when a reader of an older one would misread.
-pub const ABI_VERSION: u32 = 1;
+pub const ABI_VERSION: u32 = 2;
 
 /// Steps of one function at the most: the bound of the interpreter's loop.
 pub const MAX_STEPS: u32 = 64;

@@ -7,7 +7,7 @@ use super::error::{Error, FAILURE};
 use crate::address::FileOffset;
 use crate::arch::cost::{Costs, SINGLE_STEPPED};
 use crate::arch::host;
-use crate::plan::{EntrySite, Exits, FunctionPlan, Limits, Plan};
+use crate::plan::{EntrySite, ExitPlan, Exits, FunctionPlan, Limits, Plan};
 use crate::probe::calibrate;
 use crate::probe::kernel_types::KernelTypes;
 use crate::probe::{ProbeError, Recorder, Settings, Tier};
@@ -169,6 +169,7 @@ fn plan_for_ourselves() -> Option<Plan> {
         steps: vec![],
         arguments: vec![],
         returns: None,
+        exit: ExitPlan::default(),
         unseen_exits: None,
         has_debug_info: false,
         limits: Limits::default(),

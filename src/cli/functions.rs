@@ -145,7 +145,7 @@ impl fmt::Display for Outline<'_> {
             names.iter().zip(&function.arguments).map(|(name, it)| format!("{name}: {}", name_of(it.ty))).collect();
         write!(f, "{}({})", function.name, list.join(", "))?;
         if let Some(returns) = &function.returns {
-            write!(f, " -> {}", name_of(returns.ty))?;
+            write!(f, " -> {}", name_of(returns.value.ty))?;
         }
         writeln!(f)?;
         for (name, argument) in names.iter().zip(&function.arguments) {
@@ -245,6 +245,7 @@ mod tests {
         ";
         let fixture = Fixture::compile("gcc", &["-O2", "-g"], source);
         let text = list(&fixture, &["--plan", "-f", "take"]).unwrap();
+        let text = text.split("at the return").next().unwrap();
         let lines: Vec<&str> = text.lines().filter(|line| line.contains('#')).map(|line| &line[4..]).collect();
         insta::assert_snapshot!(lines.join("\n"), @"
         #0 rdi

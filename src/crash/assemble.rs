@@ -9,8 +9,8 @@ use super::recent::Moment;
 use super::text::Text;
 use super::variables::{Bounds, Variables, entry};
 use super::{
-    Context, RawCall, RegisterNames, Snapshot, ThreadHistory, decode, dropped, explain, frames, overwritten, returned,
-    streams, unprobed, unwind,
+    Context, RawCall, RegisterNames, Snapshot, ThreadHistory, at_return, decode, dropped, explain, frames, overwritten,
+    returned, streams, unprobed, unwind,
 };
 use crate::address::Avma;
 use crate::dwarf::function::SourceLine;
@@ -228,6 +228,10 @@ fn call(raw: &RawCall, plan: &Plan, started_ns: u64, is_left: bool, now: Option<
         return Call { n: record.sequence, at_ns, returned, reason, ..Call::default() };
     };
     let (file, line) = file_and_line(function.declared.as_ref());
+    let args = match now {
+        Some(moment) => decode::arguments_then_and_now(function, &plan.types, &raw.data, moment),
+        None => decode::arguments(function, &plan.types, &raw.data),
+    };
     Call {
         n: record.sequence,
         function: function.name.clone(),
@@ -235,11 +239,8 @@ fn call(raw: &RawCall, plan: &Plan, started_ns: u64, is_left: bool, now: Option<
         file,
         line,
         at_ns,
-        args: match now {
-            Some(moment) => decode::arguments_then_and_now(function, &plan.types, &raw.data, moment),
-            None => decode::arguments(function, &plan.types, &raw.data),
-        },
-        returned: returned::returned(record, function, &plan.types, is_left),
+        args: at_return::with_changes(args, raw, function, &plan.types),
+        returned: returned::returned(raw, function, &plan.types, is_left),
         frame: None,
         by_handler: false,
         reason: None,

@@ -3,6 +3,7 @@
 //! Nothing here fails: the process is dead, and what is missing is said in the report, with its reason.
 
 pub mod assemble;
+mod at_return;
 pub mod code;
 mod containers;
 pub mod decode;

@@ -4,10 +4,14 @@
 //! side interprets, and which later says what the recorded bytes mean.
 
 pub mod build;
+mod candidates;
 pub mod capture;
 pub mod containers;
 mod contradiction;
 pub mod describe;
+#[cfg(test)]
+mod described;
+mod exit;
 #[cfg(test)]
 mod fixture;
 pub mod layout;
@@ -33,6 +37,7 @@ use std::fmt;
 use std::path::PathBuf;
 
 use lastwords_abi::Step;
+use lastwords_abi::record::RESULT_WORDS;
 
 use self::nodes::Node;
 use crate::address::{FileOffset, Svma};
@@ -41,7 +46,6 @@ use crate::dwarf::types::{TypeId, TypeTable};
 
 use crate::arch::cost::ClassId;
 
-pub use crate::arch::ReturnPlace;
 pub use capture::Limits;
 pub use weight::Weight;
 
@@ -92,6 +96,8 @@ pub struct FunctionPlan {
     pub arguments: Vec<ArgumentPlan>,
     /// `None` for a function that returns nothing.
     pub returns: Option<ReturnPlan>,
+    /// What is captured when it returns.
+    pub exit: ExitPlan,
     /// Debug info described it: if not, the arguments are the guessed integer registers.
     pub has_debug_info: bool,
     /// The bounds of what was planned.
@@ -105,6 +111,14 @@ impl FunctionPlan {
     #[must_use]
     pub fn is_before_probe(&self, address: Svma) -> bool {
         (self.address..self.entry.address).contains(&address)
+    }
+}
+
+impl FunctionPlan {
+    /// Of a record's data, what was captured at the entry.
+    #[must_use]
+    pub fn entry_data<'d>(&self, data: &'d [u8]) -> &'d [u8] {
+        data.get(self.exit.room_bytes() as usize..).unwrap_or_default()
     }
 }
 
@@ -294,6 +308,32 @@ pub enum Followed {
     Texts,
 }
 
+/// What is captured when a function returns.
+#[derive(Clone, Debug, Default)]
+pub struct ExitPlan {
+    /// What the kernel does then. The first steps are the result registers, which every record has room for: it begins behind them.
+    pub steps: Vec<Step>,
+    /// What the arguments lead to then, one for each of [`FunctionPlan::arguments`]; empty without `--after`. Those that are not read again have no
+    /// pieces.
+    pub after: Vec<ArgumentPlan>,
+}
+
+impl ExitPlan {
+    /// What the kernel does beyond keeping the result registers.
+    #[must_use]
+    pub fn kernel_steps(&self) -> &[Step] {
+        self.steps.get(RESULT_WORDS..).unwrap_or_default()
+    }
+
+    /// Bytes at the front of a record's data that are kept free for what these steps write.
+    #[must_use]
+    pub fn room_bytes(&self) -> u32 {
+        let bytes: u32 = self.kernel_steps().iter().map(Step::output_bytes).sum();
+        // A string may be read two bytes beyond its limit, which is one more than its output has.
+        if bytes == 0 { 0 } else { bytes + 8 }
+    }
+}
+
 impl Followed {
     /// The same, if it is found in a value that begins at byte `at` of another one. `None` for what is not there.
     #[must_use]
@@ -338,10 +378,21 @@ impl Followed {
 }
 
 /// How a result comes back.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug)]
 pub struct ReturnPlan {
-    /// Its type.
-    pub ty: TypeId,
-    /// Where it is when the function returns.
-    pub place: ReturnPlace,
+    /// The result, put together from the steps of [`ExitPlan::steps`].
+    pub value: ArgumentPlan,
+    /// What must hold for that to be the result.
+    pub condition: Option<ReturnCondition>,
+}
+
+/// What debug info leaves open can be told from the call: a function that was told where to put its result says in the end where it is, in the first
+/// result register (psABI section 3.2.3). LLVM does not keep to that in functions all of whose callers it knows: there a result in memory is not confirmed,
+/// and not told. (Of classes, clang's debug info leaves nothing open.)
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct ReturnCondition {
+    /// Index in [`FunctionPlan::steps`] of the register in which a hidden argument comes.
+    pub step: usize,
+    /// Whether it must be in memory.
+    pub in_memory: bool,
 }

@@ -113,7 +113,8 @@ impl Settings {
 
 /// Bytes of data in a record of this function at the most.
 pub(super) fn data_bytes(function: &FunctionPlan) -> u32 {
-    function.steps.iter().map(Step::output_bytes).sum::<u32>().min(MAX_DATA_BYTES)
+    let bytes: u32 = function.steps.iter().map(Step::output_bytes).sum();
+    (bytes + function.exit.room_bytes()).min(MAX_DATA_BYTES)
 }
 
 fn no_namespace(source: io::Error) -> ProbeError {

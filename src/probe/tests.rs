@@ -9,7 +9,7 @@ use super::*;
 use crate::address::{FileOffset, Svma};
 use crate::arch::cost::SINGLE_STEPPED;
 use crate::launch::{Ending, Suspended};
-use crate::plan::{EntrySite, Exits, FunctionPlan, Limits, Weight};
+use crate::plan::{EntrySite, ExitPlan, Exits, FunctionPlan, Limits, Weight};
 
 /// The file offset of a function of a program linked without segments that differ in address and offset.
 fn offset_of(path: &Path, function: &str) -> u64 {
@@ -40,6 +40,7 @@ fn plan(path: &Path, function: &str, steps: Vec<Step>) -> Plan {
         steps,
         arguments: vec![],
         returns: None,
+        exit: ExitPlan::default(),
         unseen_exits: None,
         has_debug_info: true,
         limits: Limits::default(),

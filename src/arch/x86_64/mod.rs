@@ -11,6 +11,8 @@ mod result;
 mod stack;
 mod targets;
 
+use lastwords_abi::record::RESULT_WORDS;
+
 use super::code::Code;
 use super::cost::{Calibration, ClassId, ProbeClass};
 use super::instruction::Instruction;
@@ -25,6 +27,7 @@ pub struct X86_64;
 
 /// DWARF numbers (psABI figure 3.36).
 const RAX: u16 = 0;
+const RDX: u16 = 1;
 const RBP: u16 = 6;
 const RSP: u16 = 7;
 /// The return address, in call frame information.
@@ -160,6 +163,14 @@ impl Architecture for X86_64 {
 
     fn result_register(&self) -> u16 {
         RAX
+    }
+
+    fn result_registers(&self) -> [u16; RESULT_WORDS] {
+        [RAX, RDX]
+    }
+
+    fn hidden_result_register(&self) -> u16 {
+        SYSTEM_V_ORDER[0]
     }
 
     fn address_bits(&self) -> u32 {
