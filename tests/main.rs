@@ -16,6 +16,8 @@ mod frames;
 mod functions;
 mod handled;
 mod history;
+mod hostile;
+mod kinds;
 mod languages;
 mod memory;
 mod modules;

@@ -4,6 +4,7 @@ use lastwords_abi::layout::RECENT_CALLS;
 use lastwords_abi::record::ThreadState;
 use lastwords_abi::{Counter, Fault};
 
+use super::decode::{Meaning, Symbols};
 use super::explain::Evidence;
 use super::recent::Moment;
 use super::text::Text;
@@ -108,7 +109,7 @@ fn thread(history: &ThreadHistory, walk: Walk<'_, '_>) -> Thread {
     let older = history.calls.len().saturating_sub(RECENT_CALLS as usize);
     let calls = history.calls.iter().zip(left).enumerate().map(|(index, (raw, is_left))| {
         let now = (crashed && index >= older).then_some(Moment { memory: &snapshot.memory, stack_pointer });
-        Call { by_handler: raw.record.sequence >= before_handler, ..call(raw, plan, started_ns, is_left, now) }
+        Call { by_handler: raw.record.sequence >= before_handler, ..call(raw, plan, context, started_ns, is_left, now) }
     });
     let walk = Walk { calls: &history.calls, stack_end: header.death.stack_end, crashed, ..walk };
     let mut thread = Thread {
@@ -209,8 +210,16 @@ fn file_and_line(place: Option<&SourceLine>) -> (Option<String>, Option<u32>) {
 }
 
 /// One call; `now` is the memory in which to follow its pointers again.
-fn call(raw: &RawCall, plan: &Plan, started_ns: u64, is_left: bool, now: Option<Moment<'_>>) -> Call {
+fn call(
+    raw: &RawCall,
+    plan: &Plan,
+    context: &Context<'_>,
+    started_ns: u64,
+    is_left: bool,
+    now: Option<Moment<'_>>,
+) -> Call {
     let record = &raw.record;
+    let meaning = Meaning { types: &plan.types, symbols: context.code.map(|code| code as &dyn Symbols) };
     let at_ns = record.entered_ns.saturating_sub(started_ns);
     let Some(function) = plan.functions.get(record.function as usize) else {
         let reason = Some(format!("its record is damaged: there is no function {}", record.function));
@@ -226,8 +235,8 @@ fn call(raw: &RawCall, plan: &Plan, started_ns: u64, is_left: bool, now: Option<
         line,
         at_ns,
         args: match now {
-            Some(moment) => decode::arguments_then_and_now(function, &plan.types, &raw.data, moment),
-            None => decode::arguments(function, &plan.types, &raw.data),
+            Some(moment) => decode::arguments_then_and_now(function, meaning, &raw.data, moment),
+            None => decode::arguments(function, meaning, &raw.data),
         },
         returned: returned::returned(record, function, &plan.types, is_left),
         frame: None,

@@ -6,6 +6,7 @@ pub mod assemble;
 pub mod code;
 mod containers;
 pub mod decode;
+mod dynamic;
 pub mod explain;
 pub mod fold;
 mod follow;
@@ -30,6 +31,7 @@ mod tuples;
 pub mod unwind;
 pub mod variables;
 mod variants;
+mod wide;
 
 use lastwords_abi::{Config, Counter, Event, Fault, Record, SlotHeader};
 

@@ -7,12 +7,15 @@ use super::Followed;
 use super::layout::{Found, element_offset, find, pointee};
 use super::nodes::{Links, Node};
 use super::pointers::{base_name, followable};
-use super::shape::str_parts;
+use super::shape::{str_parts, text_behind};
 use crate::dwarf::types::{Aggregate, Type, TypeId, TypeKind, TypeTable};
 
 /// Control bytes of a hash table that are captured: those of one group, which every table has at least
 /// (<https://abseil.io/about/design/swisstables>, which hashbrown follows).
 const CONTROL_BYTES: u16 = 16;
+
+/// Bytes of a `std::vector<bool>`.
+const BIT_BYTES: u16 = 32;
 
 /// A pointer in a container, and what it leads to: both counted from the start of the container.
 pub type Lead = (u64, Followed);
@@ -23,6 +26,14 @@ pub fn leads(ty: &Type, aggregate: &Aggregate, types: &TypeTable) -> Option<Vec<
     let container = Container { ty, aggregate, types };
     if let Some(slice) = container.slice() {
         return Some(vec![slice]);
+    }
+    if let Some(pointer) = trait_object(aggregate, types) {
+        return Some(
+            vec![pointer]
+                .into_iter()
+                .filter_map(|(at, to)| followable(to, types).map(|_| (at, Followed::Value(to))))
+                .collect(),
+        );
     }
     let name = without_version(base_name(&ty.name));
     match name.as_str() {
@@ -46,6 +57,28 @@ pub fn leads(ty: &Type, aggregate: &Aggregate, types: &TypeTable) -> Option<Vec<
 pub fn without_version(name: &str) -> String {
     let rest = ["std::__cxx11::", "std::__1::"].iter().find_map(|version| name.strip_prefix(version));
     rest.map_or_else(|| name.to_owned(), |rest| format!("std::{rest}"))
+}
+
+/// `&dyn Trait`, `Box<dyn Trait>`: where the pointer to the object lies, and what it points to as far as the source says.
+#[must_use]
+pub fn trait_object(aggregate: &Aggregate, types: &TypeTable) -> Option<(u64, TypeId)> {
+    let member = |name: &str| aggregate.members.iter().find(|member| member.name == name);
+    let (pointer, _) = (member("pointer")?, member("vtable")?);
+    let to = pointee(pointer.ty, types)?;
+    types.get(to).name.starts_with("dyn ").then_some((pointer.offset, to))
+}
+
+/// Where in a `std::basic_string` the pointer to its characters lies, and their type.
+///
+/// clang leaves out what the member `_M_dataplus` is made of (it is described where libstdc++ was built). It has room for one pointer.
+#[must_use]
+pub fn text_pointer(string: &Aggregate, types: &TypeTable) -> Option<(u64, TypeId)> {
+    if let Some(pointer) = find(string, "_M_p", types) {
+        return Some((pointer.at, pointee(pointer.ty, types)?));
+    }
+    let (holder, length) = (find(string, "_M_dataplus", types)?, find(string, "_M_string_length", types)?);
+    let has_one_word = types.resolve(holder.ty).size.is_none() && length.at.checked_sub(holder.at) == Some(8);
+    has_one_word.then_some((holder.at, *string.parameters.first()?))
 }
 
 struct Container<'t> {
@@ -90,6 +123,9 @@ impl<'t> Container<'t> {
         }
         let member = |name: &str| self.aggregate.members.iter().find(|member| member.name == name);
         let (pointer, length) = (member("data_ptr")?, member("length")?);
+        if text_behind(&self.ty.name).is_some() {
+            return Some((pointer.offset, Followed::Str { length_at: u32::try_from(length.offset).ok()? }));
+        }
         self.counted(pointer.offset, length.offset, pointee(pointer.ty, self.types)?)
     }
 
@@ -128,11 +164,10 @@ impl<'t> Container<'t> {
 
     /// `std::string`: both of libstdc++'s. Before C++11 the length lay in front of the text, and a NUL is there for certain.
     fn text(&self) -> Option<Vec<Lead>> {
-        let pointer = self.find("_M_p")?;
-        let of = pointee(pointer.ty, self.types)?;
+        let (pointer_at, of) = text_pointer(self.aggregate, self.types)?;
         match self.find("_M_string_length") {
-            Some(length) => Some(vec![self.counted(pointer.at, length.at, of)?]),
-            None => (self.element(of) == Some(1)).then(|| vec![(pointer.at, Followed::CString)]),
+            Some(length) => Some(vec![self.counted(pointer_at, length.at, of)?]),
+            None => (self.element(of) == Some(1)).then(|| vec![(pointer_at, Followed::CString)]),
         }
     }
 
@@ -142,6 +177,10 @@ impl<'t> Container<'t> {
         let (start, end) = (start?.first_pointer(self.types)?, end?.first_pointer(self.types)?);
         let of = pointee(start.ty, self.types)?;
         let end_at = u32::try_from(end.at).ok()?;
+        // Of bits, the last word is begun at most: its end would have to be rounded up.
+        if self.find("_M_offset").is_some() {
+            return Some(vec![(start.at, Followed::Bytes(BIT_BYTES))]);
+        }
         Some(vec![(start.at, Followed::Until { end_at, element: self.element(of)?, of })])
     }
 

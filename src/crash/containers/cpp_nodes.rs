@@ -7,13 +7,14 @@ use serde_json::Value as Json;
 use super::Place;
 use crate::address::Avma;
 use crate::crash::decode::{Pointees, list as as_list, with_parts};
-use crate::dwarf::types::{TypeId, TypeKind, TypeTable};
+use crate::dwarf::types::TypeId;
+use crate::plan::layout::element_offset;
 use crate::report::{Address, State, Value};
 
 /// Nodes of a tree on the way to its next element.
 const MAX_HEIGHT: usize = 128;
-/// Types in types that are looked at for an alignment.
-const MAX_TYPES: u32 = 256;
+/// Why a walk ends early, where nothing is wrong with the container.
+const NOT_KNOWN: &str = "was not captured";
 
 /// What one node holds.
 pub struct Entry(pub Value);
@@ -65,17 +66,37 @@ pub fn list(place: Place<'_>, value: &Value) -> Option<Value> {
     Some(chain(place, next, of, count)?.told(as_set, value))
 }
 
+/// `std::forward_list`, which does not say how long it is.
+pub fn forward_list(place: Place<'_>, value: &Value) -> Option<Value> {
+    let next = place.find("_M_head")?.find("_M_next")?;
+    let mut walk = chain(place, next, place.parameter(0)?, u64::MAX)?;
+    walk.count = walk.entries.len() as u64;
+    if walk.ends_at_null {
+        walk.problem = None;
+    }
+    if walk.count == place.behind.max_elements() {
+        let told = walk.told(as_set, value);
+        let reason = Some(format!("only its first {} elements are shown", told.length.unwrap_or(0)));
+        return Some(Value { length: None, state: State::Truncated, reason, ..told });
+    }
+    let is_cut = walk.problem.is_some();
+    let told = walk.told(as_set, value);
+    Some(if is_cut { Value { length: None, ..told } } else { told })
+}
+
 /// What a walk has found.
 struct Walk {
     entries: Vec<Entry>,
     count: u64,
     /// Why it ended before its end.
     problem: Option<String>,
+    /// It ended at NULL, where a list ends that does not say how long it is.
+    ends_at_null: bool,
 }
 
 impl Walk {
     fn told(self, tell: fn(Value, Vec<Entry>, u64) -> Value, value: &Value) -> Value {
-        let Self { entries, count, problem } = self;
+        let Self { entries, count, problem, .. } = self;
         let got = entries.len();
         let told = tell(Value { length: Some(count), ..value.clone() }, entries, count);
         match problem {
@@ -92,46 +113,77 @@ impl Walk {
     }
 }
 
-/// A red-black tree in order, from the smallest on.
+/// A red-black tree in order, from the smallest element on, as an iterator goes: plans record it in that order too.
 fn tree(place: Place<'_>) -> Option<Walk> {
     let header = place.find("_M_header")?;
     let count = place.find("_M_node_count")?.number()?;
     let of = place.find_by(&mut |_, member| member.base_name() == "std::_Rb_tree")?.parameter(1)?;
-    let node_size = header.ty().size?;
-    let [root, left, right] = ["_M_parent", "_M_left", "_M_right"].map(|name| header.member(name));
+    let [parent, left, right] = ["_M_parent", "_M_left", "_M_right"].map(|name| header.member(name));
     let offset_of = |link: Place<'_>| (link.at - header.at) as u64;
-    let (left, right) = (offset_of(left?), offset_of(right?));
-    let offset = round_up(node_size, alignment(of, place.decoder.types, &mut { MAX_TYPES }))?;
-    let link = |node: u64, offset: u64| word(place.behind, node.checked_add(offset)?);
-    let mut walk = Walk { entries: Vec::new(), count, problem: None };
+    let links = TreeLinks { place, parent: offset_of(parent?), left: offset_of(left?), right: offset_of(right?) };
+    let offset = element_offset(header.ty().size?, of, place.decoder.types)?;
+    let mut walk = Walk { entries: Vec::new(), count, problem: None, ends_at_null: false };
     let wanted = count.min(place.behind.max_elements()) as usize;
-    let (mut seen, mut above, mut at) = (HashSet::new(), Vec::new(), root?.number()?);
+    let (mut seen, mut at) = (HashSet::new(), header.member("_M_left")?.number()?);
     while walk.entries.len() < wanted {
-        while at != 0 {
-            if !seen.insert(at) || above.len() == MAX_HEIGHT {
-                walk.problem = Some(format!("the tree is damaged: it leads back to {at:#x}"));
-                return Some(walk);
-            }
-            above.push(at);
-            let Some(next) = link(at, left) else {
-                walk.problem = Some(format!("the node at {at:#x} was not captured"));
-                return Some(walk);
-            };
-            at = next;
+        if at == 0 || !seen.insert(at) {
+            walk.problem = Some(format!("the tree is damaged: it leads to {at:#x}"));
+            break;
         }
-        let Some(node) = above.pop() else {
-            walk.problem = Some(format!("the tree is damaged: it has {} nodes", walk.entries.len()));
-            return Some(walk);
-        };
-        let (entry, next) = (Entry::read(&place, of, Address(node), offset), link(node, right));
-        let (Some(entry), Some(next)) = (entry, next) else {
-            walk.problem = Some(format!("the node at {node:#x} was not captured"));
-            return Some(walk);
+        let Some(entry) = Entry::read(&place, of, Address(at), offset) else {
+            walk.problem = Some(format!("the node at {at:#x} {NOT_KNOWN}"));
+            break;
         };
         walk.entries.push(entry);
-        at = next;
+        if walk.entries.len() < wanted {
+            match links.next(at) {
+                Ok(next) => at = next,
+                Err(problem) => {
+                    walk.problem = Some(problem);
+                    break;
+                }
+            }
+        }
     }
     Some(walk)
+}
+
+/// How the nodes of a tree hang together.
+struct TreeLinks<'p> {
+    place: Place<'p>,
+    parent: u64,
+    left: u64,
+    right: u64,
+}
+
+impl TreeLinks<'_> {
+    fn link(&self, node: u64, offset: u64) -> Result<u64, String> {
+        let link = node.checked_add(offset).and_then(|at| word(self.place.behind, at));
+        link.ok_or_else(|| format!("the node at {node:#x} {NOT_KNOWN}"))
+    }
+
+    /// The node with the next greater element: the leftmost one below the right child, or else the first one above that has this on its left.
+    fn next(&self, node: u64) -> Result<u64, String> {
+        let mut at = self.link(node, self.right)?;
+        if at != 0 {
+            for _ in 0..MAX_HEIGHT {
+                match self.link(at, self.left)? {
+                    0 => return Ok(at),
+                    left => at = left,
+                }
+            }
+            return Err("the tree is damaged: it has no end".into());
+        }
+        let mut below = node;
+        for _ in 0..MAX_HEIGHT {
+            let above = self.link(below, self.parent)?;
+            if self.link(above, self.right)? != below {
+                return Ok(above);
+            }
+            below = above;
+        }
+        Err("the tree is damaged: it has no end".into())
+    }
 }
 
 fn hash_table(place: Place<'_>) -> Option<Walk> {
@@ -144,20 +196,20 @@ fn hash_table(place: Place<'_>) -> Option<Walk> {
 /// Nodes of which each begins with what `first` is the first of: a base class with a pointer to the next one.
 fn chain(place: Place<'_>, first: Place<'_>, of: TypeId, count: u64) -> Option<Walk> {
     let base = first.pointee()?;
-    let base_size = place.decoder.types.resolve(base).size?;
-    let offset = round_up(base_size, alignment(of, place.decoder.types, &mut { MAX_TYPES }))?;
-    let mut walk = Walk { entries: Vec::new(), count, problem: None };
+    let offset = element_offset(place.decoder.types.resolve(base).size?, of, place.decoder.types)?;
+    let mut walk = Walk { entries: Vec::new(), count, problem: None, ends_at_null: false };
     let wanted = count.min(place.behind.max_elements()) as usize;
     let (mut seen, mut node) = (HashSet::new(), first.number()?);
     while walk.entries.len() < wanted {
         if node == 0 || !seen.insert(node) {
+            walk.ends_at_null = node == 0;
             walk.problem = Some(format!("the list is damaged: it leads to {node:#x}"));
             break;
         }
         // The pointer to the next one is the first member of the base class, as it is in the head.
         let (entry, next) = (Entry::read(&place, of, Address(node), offset), word(place.behind, node));
         let (Some(entry), Some(next)) = (entry, next) else {
-            walk.problem = Some(format!("the node at {node:#x} was not captured"));
+            walk.problem = Some(format!("the node at {node:#x} {NOT_KNOWN}"));
             break;
         };
         walk.entries.push(entry);
@@ -169,24 +221,6 @@ fn chain(place: Place<'_>, first: Place<'_>, of: TypeId, count: u64) -> Option<W
 fn word(behind: &dyn Pointees, at: u64) -> Option<u64> {
     let bytes = behind.bytes(Avma(at), 8);
     Some(u64::from_le_bytes(bytes.get(0, 8).ok()?.try_into().ok()?))
-}
-
-fn round_up(offset: u64, to: u64) -> Option<u64> {
-    offset.checked_next_multiple_of(to)
-}
-
-/// The alignment of a type: that of the widest number in it (psABI, 3.1.2). `fuel` bounds how many types are looked at.
-fn alignment(ty: TypeId, types: &TypeTable, fuel: &mut u32) -> u64 {
-    let ty = types.resolve(ty);
-    *fuel = fuel.saturating_sub(1);
-    match &ty.kind {
-        _ if *fuel == 0 => 1,
-        TypeKind::Aggregate(aggregate) => {
-            aggregate.members.iter().map(|member| alignment(member.ty, types, fuel)).max().unwrap_or(1)
-        }
-        TypeKind::Array { of, .. } => alignment(*of, types, fuel),
-        _ => ty.size.filter(|size| size.is_power_of_two() && *size <= 16).unwrap_or(1),
-    }
 }
 
 /// A list of elements.
