@@ -208,6 +208,9 @@ kinds! {
     cpp_by_clangpp: "kinds.cpp", Clang, ["-O0", "-gdwarf-4"], [], false;
     cpp_by_clangpp_with_all_types: "kinds.cpp", Clang, ["-O0", "-gdwarf-5", "-fstandalone-debug"], [], true;
     cpp_by_clangpp_optimized: "kinds.cpp", Clang, ["-O2", "-gdwarf-5"], [], true;
+    /// Guards against libstdc++ being taken for the only library. Its `deque` is not known, nor what its `function` calls; gdb has no printers for it.
+    cpp_with_libcxx: "kinds.cpp", Clang, ["-O0", "-stdlib=libc++"], ["bits", "deque", "queue", "function"], false;
+    cpp_with_libcxx_optimized: "kinds.cpp", Clang, ["-O2", "-stdlib=libc++"], ["bits", "deque", "queue", "function"], false;
     /// The same for Rust. Of optimized code, gdb stops in what was inlined into a function, and knows no arguments there.
     rust: "kinds.rs", Gcc, ["-C", "opt-level=0"], [], true;
     rust_optimized: "kinds.rs", Gcc, ["-C", "opt-level=2", "-C", "debuginfo=2"], [], false;

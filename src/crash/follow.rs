@@ -199,9 +199,8 @@ impl<H: Held> Pointees for Reached<'_, H> {
         if is_list_of_texts(value.name.as_deref().unwrap_or_default(), ty, decoder.types) {
             return self.texts(decoder, value, to, address);
         }
-        let is_followed = value.symbol.is_none() || !is_vtable(ty);
         match followable(to, decoder.types).and_then(|size| usize::try_from(size).ok()) {
-            Some(size) if is_followed => {
+            Some(size) if !is_vtable(ty) => {
                 Value { target: Some(Box::new(self.target(decoder, to, size, address))), ..value }
             }
             _ => value,

@@ -36,20 +36,23 @@ pub fn leads(ty: &Type, aggregate: &Aggregate, types: &TypeTable) -> Option<Vec<
         );
     }
     let name = without_version(base_name(&ty.name));
-    match name.as_str() {
+    let found = match name.as_str() {
         "Vec" | "alloc::vec::Vec" => container.rust_vector(),
         "alloc::collections::vec_deque::VecDeque" => container.rust_queue(),
         "alloc::collections::btree::map::BTreeMap" => container.rust_tree(),
         "hashbrown::raw::RawTable" => container.rust_table(),
         "std::basic_string" => container.text(),
-        "std::vector" | "std::deque" => container.between(),
+        "std::basic_string_view" => container.view(&["_M_str"], &["_M_len"]),
+        "std::span" => container.view(&["_M_ptr"], &["_M_extent_value"]),
+        "std::vector" | "std::deque" => container.between(&["_M_start"], &["_M_finish"]),
         "std::list" => container.chain("_M_node", "_M_next"),
         "std::forward_list" => container.chain("_M_head", "_M_next"),
         "std::_Hashtable" => container.hash_nodes(),
         "std::_Rb_tree" => container.tree(),
         "std::shared_ptr" | "std::weak_ptr" => container.only("_M_ptr"),
         _ => None,
-    }
+    };
+    found.or_else(|| container.of_libcxx(&name))
 }
 
 /// libstdc++ has types of its new interface in an inline namespace (`std::__cxx11::basic_string`), libc++ has all of them in one.
@@ -81,25 +84,31 @@ pub fn text_pointer(string: &Aggregate, types: &TypeTable) -> Option<(u64, TypeI
     has_one_word.then_some((holder.at, *string.parameters.first()?))
 }
 
-struct Container<'t> {
-    ty: &'t Type,
-    aggregate: &'t Aggregate,
-    types: &'t TypeTable,
+/// A type that may be a container.
+pub(super) struct Container<'t> {
+    pub(super) ty: &'t Type,
+    pub(super) aggregate: &'t Aggregate,
+    pub(super) types: &'t TypeTable,
 }
 
 impl<'t> Container<'t> {
-    fn find(&self, name: &str) -> Option<Found<'t>> {
+    pub(super) fn find(&self, name: &str) -> Option<Found<'t>> {
         find(self.aggregate, name, self.types)
     }
 
+    /// The first of these that is there.
+    pub(super) fn find_any(&self, names: &[&str]) -> Option<Found<'t>> {
+        names.iter().find_map(|name| self.find(name))
+    }
+
     /// A member of a member.
-    fn within(&self, outer: &Found<'t>, name: &str) -> Option<Found<'t>> {
+    pub(super) fn within(&self, outer: &Found<'t>, name: &str) -> Option<Found<'t>> {
         let TypeKind::Aggregate(inner) = &self.types.resolve(outer.ty).kind else { return None };
         let found = find(inner, name, self.types)?;
         Some(Found { at: outer.at.checked_add(found.at)?, ..found })
     }
 
-    fn parameter(&self, index: usize) -> Option<TypeId> {
+    pub(super) fn parameter(&self, index: usize) -> Option<TypeId> {
         self.aggregate.parameters.get(index).copied()
     }
 
@@ -108,7 +117,7 @@ impl<'t> Container<'t> {
         self.types.resolve(of).size.and_then(|size| u16::try_from(size).ok()).filter(|size| *size > 0)
     }
 
-    fn counted(&self, pointer: u64, length: u64, of: TypeId) -> Option<Lead> {
+    pub(super) fn counted(&self, pointer: u64, length: u64, of: TypeId) -> Option<Lead> {
         let (length_at, element) = (u32::try_from(length).ok()?, self.element(of)?);
         Some((
             pointer,
@@ -171,9 +180,15 @@ impl<'t> Container<'t> {
         }
     }
 
+    /// A pointer and a length.
+    pub(super) fn view(&self, pointer: &[&str], length: &[&str]) -> Option<Vec<Lead>> {
+        let (pointer, length) = (self.find_any(pointer)?, self.find_any(length)?);
+        Some(vec![self.counted(pointer.at, length.at, pointee(pointer.ty, self.types)?)?])
+    }
+
     /// What lies between two pointers. Of a queue in blocks, that is what the first block holds.
-    fn between(&self) -> Option<Vec<Lead>> {
-        let [start, end] = ["_M_start", "_M_finish"].map(|name| self.find(name));
+    pub(super) fn between(&self, start: &[&str], end: &[&str]) -> Option<Vec<Lead>> {
+        let [start, end] = [start, end].map(|names| self.find_any(names));
         let (start, end) = (start?.first_pointer(self.types)?, end?.first_pointer(self.types)?);
         let of = pointee(start.ty, self.types)?;
         let end_at = u32::try_from(end.at).ok()?;
@@ -215,7 +230,7 @@ impl<'t> Container<'t> {
     }
 
     /// Only what this pointer leads to.
-    fn only(&self, name: &str) -> Option<Vec<Lead>> {
+    pub(super) fn only(&self, name: &str) -> Option<Vec<Lead>> {
         let pointer = self.find(name)?;
         let to = pointee(pointer.ty, self.types)?;
         let lead = followable(to, self.types).map(|_| (pointer.at, Followed::Value(to)));

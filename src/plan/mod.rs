@@ -11,6 +11,7 @@ pub mod describe;
 #[cfg(test)]
 mod fixture;
 pub mod layout;
+mod libcxx;
 pub mod locate;
 pub mod nodes;
 pub mod outputs;

@@ -53,9 +53,12 @@ pub enum Links {
 /// Where in a node of a tree its links lie.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Tree {
-    parent: u16,
-    left: u16,
-    right: u16,
+    /// The node above.
+    pub parent: u16,
+    /// The one with smaller elements.
+    pub left: u16,
+    /// The one with greater elements.
+    pub right: u16,
 }
 
 impl Links {

@@ -35,7 +35,8 @@ fn with_room(place: &Place<'_>, value: &Value, address: Address, length: u64, si
     }
 }
 
-fn text(place: &Place<'_>, value: &Value, address: Address, length: u64, size: u64) -> Value {
+/// A text of characters of `size` bytes.
+pub fn text(place: &Place<'_>, value: &Value, address: Address, length: u64, size: u64) -> Value {
     match size {
         1 => text_at(place, value, address, length),
         size => match check(address, length, size) {

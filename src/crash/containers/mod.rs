@@ -10,6 +10,7 @@ mod cpp_nodes;
 mod cpp_queue;
 mod cpp_text;
 mod elements;
+mod libcxx;
 mod place;
 mod rust_hash;
 mod rust_list;
@@ -89,6 +90,26 @@ const KNOWN: &[(&str, Recognise)] = &[
     ("std::stack", wrapper::adapted),
     ("std::priority_queue", wrapper::adapted),
     ("std::function", cpp_function::function),
+    ("std::basic_string", libcxx::string),
+    ("std::basic_string_view", libcxx::view),
+    ("std::span", libcxx::view),
+    ("std::vector", libcxx::vector),
+    ("std::array", libcxx::array),
+    ("std::list", libcxx::list),
+    ("std::forward_list", libcxx::forward_list),
+    ("std::map", libcxx::map),
+    ("std::multimap", libcxx::map),
+    ("std::set", libcxx::set),
+    ("std::multiset", libcxx::set),
+    ("std::unordered_map", libcxx::hash_map),
+    ("std::unordered_multimap", libcxx::hash_map),
+    ("std::unordered_set", libcxx::hash_set),
+    ("std::unordered_multiset", libcxx::hash_set),
+    ("std::unique_ptr", libcxx::pointer),
+    ("std::shared_ptr", libcxx::pointer),
+    ("std::weak_ptr", libcxx::pointer),
+    ("std::optional", libcxx::optional),
+    ("std::tuple", libcxx::tuple),
 ];
 
 /// What `place` holds, if its type is a well-known one. `value` has its name and type already.
@@ -100,6 +121,6 @@ pub fn decode(place: Place<'_>, value: &Value) -> Option<Value> {
         return Some(object);
     }
     let name = without_version(place.base_name());
-    let (_, recognise) = KNOWN.iter().find(|(known, _)| *known == name)?;
-    recognise(place, value)
+    let recognisers = KNOWN.iter().filter(|(known, _)| *known == name);
+    recognisers.map(|(_, recognise)| recognise).find_map(|recognise| recognise(place, value))
 }
