@@ -17,6 +17,8 @@ mod functions;
 mod governor;
 mod handled;
 mod history;
+mod hostile;
+mod kinds;
 mod languages;
 mod memory;
 mod modules;

@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 
 use lastwords::binary::Binary;
-use lastwords::crash::decode::arguments;
+use lastwords::crash::decode::{Meaning, arguments};
 use lastwords::crash::ring::read_slot;
 use lastwords::launch::Suspended;
 use lastwords::plan::build::{Options, Prepared, prepare};
@@ -18,6 +18,10 @@ use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use xtask::real::Real;
 
 use crate::support::share_machine;
+
+fn meaning(plan: &Plan) -> Meaning<'_> {
+    Meaning { types: &plan.types, symbols: None }
+}
 
 /// sqlite or zstd, with all functions.
 fn real(program: Real) -> PathBuf {
@@ -91,8 +95,8 @@ impl Twice {
             };
             let name = &self.best.plan.functions[chosen].name;
             assert_eq!((chosen, before.record.cfa), (also, after.record.cfa), "{part}: frames of {name}");
-            let then = arguments(&self.first.plan.functions[at], &self.first.plan.types, &before.data);
-            let now = arguments(&self.best.plan.functions[chosen], &self.best.plan.types, &after.data);
+            let then = arguments(&self.first.plan.functions[at], meaning(&self.first.plan), &before.data);
+            let now = arguments(&self.best.plan.functions[chosen], meaning(&self.best.plan), &after.data);
             assert_eq!(then.len(), now.len());
             for (then, now) in then.iter().zip(&now) {
                 // What is in a vector register at the entry may be in memory at the chosen place, and never the other way round.

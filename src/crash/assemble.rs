@@ -4,6 +4,7 @@ use lastwords_abi::layout::RECENT_CALLS;
 use lastwords_abi::record::ThreadState;
 use lastwords_abi::{Counter, Fault};
 
+use super::decode::{Meaning, Symbols};
 use super::explain::Evidence;
 use super::recent::Moment;
 use super::text::Text;
@@ -112,7 +113,7 @@ fn thread(history: &ThreadHistory, walk: Walk<'_, '_>) -> Thread {
     let older = history.calls.len().saturating_sub(RECENT_CALLS as usize);
     let calls = history.calls.iter().zip(left).enumerate().map(|(index, (raw, is_left))| {
         let now = (crashed && index >= older).then_some(Moment { memory: &snapshot.memory, stack_pointer });
-        let mut call = call(raw, plan, started_ns, is_left, now);
+        let mut call = call(raw, plan, context, started_ns, is_left, now);
         if dropped::may_have_missed_return(&raw.record, &context.dropped) {
             returned::forget(&mut call.returned, dropped::RETURN_MISSED);
         }
@@ -219,8 +220,16 @@ pub(super) fn file_and_line(place: Option<&SourceLine>) -> (Option<String>, Opti
 }
 
 /// One call; `now` is the memory in which to follow its pointers again.
-fn call(raw: &RawCall, plan: &Plan, started_ns: u64, is_left: bool, now: Option<Moment<'_>>) -> Call {
+fn call(
+    raw: &RawCall,
+    plan: &Plan,
+    context: &Context<'_>,
+    started_ns: u64,
+    is_left: bool,
+    now: Option<Moment<'_>>,
+) -> Call {
     let record = &raw.record;
+    let meaning = Meaning { types: &plan.types, symbols: context.code.map(|code| code as &dyn Symbols) };
     let at_ns = record.entered_ns.saturating_sub(started_ns);
     let Some(function) = plan.functions.get(record.function as usize) else {
         let reason = Some(format!("its record is damaged: there is no function {}", record.function));
@@ -229,8 +238,8 @@ fn call(raw: &RawCall, plan: &Plan, started_ns: u64, is_left: bool, now: Option<
     };
     let (file, line) = file_and_line(function.declared.as_ref());
     let args = match now {
-        Some(moment) => decode::arguments_then_and_now(function, &plan.types, &raw.data, moment),
-        None => decode::arguments(function, &plan.types, &raw.data),
+        Some(moment) => decode::arguments_then_and_now(function, meaning, &raw.data, moment),
+        None => decode::arguments(function, meaning, &raw.data),
     };
     Call {
         n: record.sequence,
@@ -239,8 +248,8 @@ fn call(raw: &RawCall, plan: &Plan, started_ns: u64, is_left: bool, now: Option<
         file,
         line,
         at_ns,
-        args: at_return::with_changes(args, raw, function, &plan.types),
-        returned: returned::returned(raw, function, &plan.types, is_left),
+        args: at_return::with_changes(args, raw, function, meaning),
+        returned: returned::returned(raw, function, meaning, is_left),
         frame: None,
         by_handler: false,
         reason: None,

@@ -8,6 +8,7 @@ pub mod code;
 mod containers;
 pub mod decode;
 pub mod dropped;
+mod dynamic;
 pub mod explain;
 pub mod fold;
 mod follow;
@@ -33,6 +34,7 @@ mod unprobed;
 pub mod unwind;
 pub mod variables;
 mod variants;
+mod wide;
 
 use lastwords_abi::{Config, Counter, Event, Fault, Record, SlotHeader};
 

@@ -15,6 +15,7 @@ mod exit;
 #[cfg(test)]
 mod fixture;
 pub mod layout;
+mod libcxx;
 pub mod locate;
 mod moves;
 pub mod nodes;
