@@ -48,9 +48,11 @@ pub fn enter(registers: &Registers, cookie: u64) -> Option<()> {
         let position = (*header).head;
         let in_ring = position as u32 & (config!(ring_bytes) - 1);
         let cfa = registers.stack_pointer().wrapping_add_signed(i64::from(function.cfa_offset));
-        registers.save(&raw mut (*header).registers);
-
-        let data_bytes = if function.step_count == 0 { 0 } else { steps::run(header, in_ring, &function) };
+        let mut data_bytes = 0;
+        if function.step_count != 0 {
+            registers.save(&raw mut (*header).registers);
+            data_bytes = steps::run(header, in_ring, &function);
+        }
 
         let record = record_at(header, in_ring);
         (*record).sequence = sequence;
@@ -65,7 +67,9 @@ pub fn enter(registers: &Registers, cookie: u64) -> Option<()> {
         *index_entry(header, sequence) = position;
         (*header).head = next_position(position, in_ring + RECORD_BYTES + align8(data_bytes));
         (*header).calls = sequence + 1;
-        open(header, cfa, sequence, index);
+        if function.returns != 0 {
+            open(header, cfa, sequence, index);
+        }
     }
     Some(())
 }

@@ -28,19 +28,38 @@ struct Interpreter {
     first_step: u64,
 }
 
+/// Leading steps that only copy a register and are not worth a loop of the kernel's, whose rounds are calls through a pointer.
+const SIMPLE_STEPS: u32 = 6;
+
 /// Runs the steps of a function; the output lands behind the record at `in_ring`. Returns its bytes.
 #[inline(always)]
 pub unsafe fn run(header: *mut SlotHeader, in_ring: u32, function: &Function) -> u32 {
     let ring = ring_offset(config!(index_entries), config!(open_sets));
-    let mut state = Interpreter {
-        header,
-        data: u64::from(ring) + u64::from(in_ring) + u64::from(RECORD_BYTES),
-        cursor: 0,
-        first_step: u64::from(function.first_step),
-    };
-    let steps = function.step_count.min(MAX_STEPS);
+    let data = u64::from(ring) + u64::from(in_ring) + u64::from(RECORD_BYTES);
+    let simple = u32::from(function.register_steps).min(SIMPLE_STEPS);
+    for number in 0..SIMPLE_STEPS {
+        if number >= simple {
+            break;
+        }
+        let Some(step) = STEPS.get(function.first_step + number) else { return 0 };
+        // SAFETY: the slack behind the ring has room for more than these.
+        unsafe { *header.byte_add(data as usize + number as usize * 8).cast() = register(header, step.register) };
+    }
+    let left = u32::from(function.step_count).min(MAX_STEPS).saturating_sub(simple);
+    let cursor = u64::from(simple) * 8;
+    if left == 0 {
+        return cursor as u32;
+    }
+    let first_step = u64::from(function.first_step) + u64::from(simple);
+    let mut state = Interpreter { header, data, cursor, first_step };
     // SAFETY: the callback gets `state`, which outlives the loop.
-    unsafe { bpf_loop(steps, step as *mut c_void, (&raw mut state).cast(), 0) };
+    unsafe {
+        if left == 1 {
+            step(0, (&raw mut state).cast());
+        } else {
+            bpf_loop(left, step as *mut c_void, (&raw mut state).cast(), 0);
+        }
+    }
     (state.cursor as u32).min(config!(data_bytes))
 }
 
