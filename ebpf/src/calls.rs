@@ -48,11 +48,12 @@ pub fn enter(registers: &Registers, cookie: u64) -> Option<()> {
         let position = (*header).head;
         let in_ring = position as u32 & (config!(ring_bytes) - 1);
         let cfa = registers.stack_pointer().wrapping_add_signed(i64::from(function.cfa_offset));
-        registers.save(&raw mut (*header).registers);
-
         let room = function.exit_bytes.min(config!(data_bytes));
-        let run = Run { first_step: function.first_step, step_count: function.step_count, behind: room };
-        let data_bytes = if function.step_count == 0 { room } else { steps::run_entry(header, in_ring, run) };
+        let mut data_bytes = room;
+        if function.step_count != 0 {
+            registers.save(&raw mut (*header).registers);
+            data_bytes = steps::run_entry(header, in_ring, Run::of_entry(&function, room));
+        }
 
         let record = record_at(header, in_ring);
         (*record).sequence = sequence;
@@ -67,7 +68,9 @@ pub fn enter(registers: &Registers, cookie: u64) -> Option<()> {
         *index_entry(header, sequence) = position;
         (*header).head = next_position(position, in_ring + RECORD_BYTES + align8(data_bytes));
         (*header).calls = sequence + 1;
-        open(header, cfa, sequence, index);
+        if function.returns != 0 {
+            open(header, cfa, sequence, index);
+        }
     }
     Some(())
 }
@@ -119,8 +122,9 @@ unsafe fn capture(header: *mut SlotHeader, in_ring: u32, index: u32) -> Option<(
         let function = FUNCTIONS.get_ptr(index)?;
         let step_count = (*function).exit_step_count;
         if step_count != 0 {
-            let first_step = (*function).first_step + (*function).step_count;
-            steps::run_exit(header, in_ring, Run { first_step, step_count, behind: RESULT_BYTES });
+            let first_step = (*function).first_step + u32::from((*function).step_count);
+            let run = Run { first_step, step_count, register_steps: 0, behind: RESULT_BYTES };
+            steps::run_exit(header, in_ring, run);
         }
     }
     Some(())

@@ -15,6 +15,9 @@ use crate::{COMM_BYTES, MAX_COPY_BYTES, MAX_DATA_BYTES, REGISTER_WORDS, align8};
 /// Calls that share a set of the table of open calls.
 pub const OPEN_WAYS: u32 = 4;
 
+/// Entries of the map `RECENT_SLOTS`: a power of two.
+pub const RECENT_SLOTS: u32 = 4096;
+
 /// Nobody uses the slot.
 pub const SLOT_FREE: u32 = 0;
 /// A living thread writes to it.
@@ -29,7 +32,7 @@ pub const SLOT_ENDED: u32 = 2;
 pub struct SlotHeader {
     /// How free slots are chained.
     pub pool: PoolHeader,
-    /// Kernel-global process id of the owner.
+    /// Kernel-global process id of the owner; 0 without one.
     pub pid: u32,
     /// Kernel-global thread id of the owner.
     pub tid: u32,

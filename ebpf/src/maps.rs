@@ -3,7 +3,7 @@
 use aya_ebpf::bindings::BPF_F_MMAPABLE;
 use aya_ebpf::macros::map;
 use aya_ebpf::maps::{Array, HashMap, RingBuf};
-use lastwords_abi::layout::{Chunk, OOM_STACK_WORDS, Window};
+use lastwords_abi::layout::{self, Chunk, OOM_STACK_WORDS, Window};
 use lastwords_abi::{Config, Counter, Event, Fault, Function, SlotHeader, Step, Target, Watched};
 
 /// Read through [`config!`]: user space replaces it before the verifier sees it.
@@ -64,6 +64,11 @@ pub static FREE_WINDOWS: Array<u64> = Array::with_max_entries(1, BPF_F_MMAPABLE)
 /// Kernel-global thread id to slot. Entries: set by user space. Not an LRU map: that would evict the quiet thread.
 #[map]
 pub static THREADS: HashMap<u32, u32> = HashMap::with_max_entries(1, 0);
+
+/// By the low bits of a thread's kernel-global id: the slot that such a thread used last. Whether it is this thread's, the slot itself says. A
+/// look here costs less than one into [`THREADS`].
+#[map]
+pub static RECENT_SLOTS: Array<u32> = Array::with_max_entries(layout::RECENT_SLOTS, 0);
 
 /// The processes that are followed, by kernel-global process id.
 #[map]

@@ -82,7 +82,7 @@ unsafe fn copy_step(walker: *mut Walker, header: *mut SlotHeader, number: u32) -
     unsafe {
         let (record, in_ring) = record_of(header, (*header).registers[SEQUENCE])?;
         let function = FUNCTIONS.get_ptr((*record).function)?;
-        if number >= (*function).step_count {
+        if number >= u32::from((*function).step_count) {
             return None;
         }
         let step = STEPS.get((*function).first_step + number)?;

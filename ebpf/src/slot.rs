@@ -2,9 +2,10 @@
 
 use aya_ebpf::helpers::bpf_get_current_pid_tgid;
 use aya_ebpf::helpers::generated::bpf_get_ns_current_pid_tgid;
+use lastwords_abi::layout::{self, SLOT_LIVE};
 use lastwords_abi::{Counter, NO_SLOT, SlotHeader};
 
-use crate::maps::{FREE_SLOTS, SLOTS, THREADS, WATCHED, config, count};
+use crate::maps::{FREE_SLOTS, RECENT_SLOTS, SLOTS, THREADS, WATCHED, config, count};
 use crate::pool;
 
 /// The ids of the current thread, as the kernel counts them from the root namespace.
@@ -47,12 +48,16 @@ pub enum Caller {
 #[inline(always)]
 pub fn of_call() -> Caller {
     let ids = Ids::current();
+    if let Some(header) = recent(ids) {
+        return Caller::Recorded(header);
+    }
     // SAFETY: the value is copied at once.
     if let Some(&slot) = unsafe { THREADS.get(ids.tid) } {
         if slot == NO_SLOT {
             count(Counter::CALLS_WITHOUT_SLOT);
             return Caller::WithoutSlot;
         }
+        remember(ids, slot);
         return SLOTS.get_ptr_mut(slot).map_or(Caller::Other, Caller::Recorded);
     }
     // SAFETY: a plain number in a map value.
@@ -65,11 +70,36 @@ pub fn of_call() -> Caller {
     }
 }
 
+/// The slot of the current thread, if it is where a thread with such an id left its own.
+#[inline(always)]
+fn recent(ids: Ids) -> Option<*mut SlotHeader> {
+    let slot = RECENT_SLOTS.get_ptr(ids.tid & (layout::RECENT_SLOTS - 1))?;
+    // SAFETY: plain numbers in map values. A slot in use by this thread cannot get another owner meanwhile; one that is given back has none.
+    unsafe {
+        let header = SLOTS.get_ptr_mut(*slot)?;
+        let is_own = (*header).tid == ids.tid && (*header).pid == ids.pid && (*header).pool.state == SLOT_LIVE;
+        is_own.then_some(header)
+    }
+}
+
+/// Leaves the slot of the current thread where [`recent`] looks.
+#[inline(always)]
+fn remember(ids: Ids, slot: u32) {
+    if let Some(recent) = RECENT_SLOTS.get_ptr_mut(ids.tid & (layout::RECENT_SLOTS - 1)) {
+        // SAFETY: a plain number in a map value; whatever another thread writes, it is only a hint.
+        unsafe { *recent = slot };
+    }
+}
+
 /// The slot of the current thread, if it has one: a return without it belongs to a call that was not recorded.
 #[inline(always)]
 pub fn existing() -> Option<*mut SlotHeader> {
+    let ids = Ids::current();
+    if let Some(header) = recent(ids) {
+        return Some(header);
+    }
     // SAFETY: the value is copied at once.
-    match unsafe { THREADS.get(Ids::current().tid) } {
+    match unsafe { THREADS.get(ids.tid) } {
         Some(&slot) if slot != NO_SLOT => SLOTS.get_ptr_mut(slot),
         _ => None,
     }
@@ -117,6 +147,8 @@ fn take(ids: Ids) -> Option<*mut SlotHeader> {
 #[inline(always)]
 pub fn release(slot: u32) {
     if let Some(header) = SLOTS.get_ptr_mut(slot) {
+        // SAFETY: nobody uses the slot any more.
+        unsafe { (*header).pid = 0 };
         pool::push::<{ pool::TRIES }>(&FREE_SLOTS, slot, header.cast());
     }
 }

@@ -122,7 +122,9 @@ pub struct Function {
     /// Index of its first step in the map `STEPS`.
     pub first_step: u32,
     /// How many there are, `MAX_STEPS` at the most.
-    pub step_count: u32,
+    pub step_count: u16,
+    /// How many of them, from the first on, only copy a register.
+    pub register_steps: u16,
     /// CFA minus stack pointer at the entry probe: 8 on x86-64 while nothing has been pushed.
     pub cfa_offset: i32,
     /// Bytes of a record's data at the most.
@@ -131,8 +133,8 @@ pub struct Function {
     pub hits: u64,
     /// The newest [generation](crate::cookie::generation) of probes that is to record it, or [`MUTED`]: set by user space.
     pub generation: u32,
-    /// Zero.
-    pub reserved: u32,
+    /// 1 if its return is watched, 0 if not.
+    pub returns: u32,
     /// How many steps there are at its return, `MAX_STEPS` at the most.
     pub exit_step_count: u32,
     /// Bytes of a record's data that are left to them.

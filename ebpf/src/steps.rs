@@ -12,7 +12,7 @@ use lastwords_abi::step::{
     COUNTED, ELEMENTS, FAULT, FOLLOW, MEMORY, NULL, OUTCOME_BYTES, PARTIAL, PLACES, READ, REGISTER, RING, STRING,
     TRUNCATED, WORD,
 };
-use lastwords_abi::{MAX_COPY_BYTES, MAX_STEPS, Outcome, REGISTER_WORDS, SlotHeader, Step, align8};
+use lastwords_abi::{Function, MAX_COPY_BYTES, MAX_STEPS, Outcome, REGISTER_WORDS, SlotHeader, Step, align8};
 
 use crate::maps::{STEPS, config};
 
@@ -28,6 +28,9 @@ struct Interpreter {
     first_step: u64,
 }
 
+/// Leading steps that only copy a register and are not worth a loop of the kernel's, whose rounds are calls through a pointer.
+const SIMPLE_STEPS: u32 = 6;
+
 /// The steps of one event of a function.
 #[derive(Clone, Copy)]
 pub struct Run {
@@ -35,8 +38,23 @@ pub struct Run {
     pub first_step: u32,
     /// How many there are.
     pub step_count: u32,
+    /// How many of the first only copy a register.
+    pub register_steps: u32,
     /// Bytes of the record's data in front of their output.
     pub behind: u32,
+}
+
+impl Run {
+    /// The steps at the entry of a function, whose records' data begin with this room for what its return will add.
+    #[inline(always)]
+    pub fn of_entry(function: &Function, room: u32) -> Self {
+        Self {
+            first_step: function.first_step,
+            step_count: u32::from(function.step_count),
+            register_steps: u32::from(function.register_steps),
+            behind: room,
+        }
+    }
 }
 
 /// Runs the steps of an entry; the output lands behind the record at `in_ring`. Returns the bytes of its data.
@@ -57,15 +75,32 @@ pub unsafe fn run_exit(header: *mut SlotHeader, in_ring: u32, run: Run) {
 #[inline(always)]
 unsafe fn interpret(header: *mut SlotHeader, in_ring: u32, run: Run) -> u32 {
     let ring = ring_offset(config!(index_entries), config!(open_sets));
-    let mut state = Interpreter {
-        header,
-        data: u64::from(ring) + u64::from(in_ring),
-        cursor: u64::from(run.behind),
-        first_step: u64::from(run.first_step),
-    };
-    let steps = run.step_count.min(MAX_STEPS);
+    let data = u64::from(ring) + u64::from(in_ring);
+    let simple = run.register_steps.min(SIMPLE_STEPS);
+    for number in 0..SIMPLE_STEPS {
+        if number >= simple {
+            break;
+        }
+        let Some(step) = STEPS.get(run.first_step + number) else { return run.behind };
+        let at = data as usize + run.behind as usize + number as usize * 8;
+        // SAFETY: the slack behind the ring has room for more than these.
+        unsafe { *header.byte_add(at).cast() = register(header, step.register) };
+    }
+    let left = run.step_count.min(MAX_STEPS).saturating_sub(simple);
+    let cursor = u64::from(run.behind) + u64::from(simple) * 8;
+    if left == 0 {
+        return cursor as u32;
+    }
+    let first_step = u64::from(run.first_step) + u64::from(simple);
+    let mut state = Interpreter { header, data, cursor, first_step };
     // SAFETY: the callback gets `state`, which outlives the loop.
-    unsafe { bpf_loop(steps, step as *mut c_void, (&raw mut state).cast(), 0) };
+    unsafe {
+        if left == 1 {
+            step(0, (&raw mut state).cast());
+        } else {
+            bpf_loop(left, step as *mut c_void, (&raw mut state).cast(), 0);
+        }
+    }
     (state.cursor as u32).min(config!(data_bytes))
 }
 

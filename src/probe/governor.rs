@@ -12,6 +12,8 @@ const PERIOD_NS: f64 = 1e9;
 const AFTER_DROP: f64 = 0.1;
 /// The part of the budget that functions that stay may need at their present rates: without the probes of others they are called more often.
 const HEADROOM: f64 = 0.5;
+/// Rates over less time mean nothing.
+const LEAST_LOOK_NS: f64 = 5e6;
 /// How much of the time before a look counts in rates as much as the time after it.
 const FADING: f64 = 0.5;
 /// How long a function stays out at first. Each time it is dropped again doubles that.
@@ -122,6 +124,9 @@ impl Governor {
     /// Looks at the hits. `processors` is asked only where it matters: on how many at once the watched threads have run, 1 at the least.
     pub fn look(&mut self, now_ns: u64, hits: impl Fn(usize) -> u64, processors: impl FnOnce() -> f64) -> Verdict {
         let elapsed_ns = now_ns.saturating_sub(self.looked_ns) as f64;
+        if elapsed_ns < LEAST_LOOK_NS {
+            return Verdict::default();
+        }
         self.looked_ns = now_ns;
         self.window_ns = self.window_ns * FADING + elapsed_ns;
         let spent_ns = self.count(hits);
@@ -324,6 +329,19 @@ mod tests {
         let mut program = Program::new(1, false);
         program.pass_until_dropped(&[9_000], 1_000).expect("it is hot");
         assert!((0..10_000).all(|_| program.pass(&[0]) == Verdict::default()));
+    }
+
+    /// Guards against a single call that is a million a second, when something else than the clock has woken us.
+    #[test]
+    fn looks_that_follow_each_other_at_once_are_one() {
+        let mut program = Program::new(1, true);
+        program.pass_until_dropped(&[9_000], 1_000).expect("it is hot");
+        while program.pass(&[0]).take_back.is_empty() {}
+        for microsecond in 1..1_000 {
+            let verdict = program.governor.look(program.now_ns + microsecond, |_| program.hits[0] + 1, || 1.0);
+            assert_eq!(verdict, Verdict::default());
+        }
+        assert_eq!(program.pass(&[1]), Verdict::default());
     }
 
     /// Guards against a rate that is that of another time.

@@ -37,7 +37,7 @@ use aya::maps::{Array, HashMap as HashMapMap, Map, MapData, RingBuf};
 use aya::programs::{KProbe, RawTracePoint};
 use lastwords_abi::layout::{Chunk, MemoryHeader, RETURN_ADDRESS, UNREADABLE, Window};
 use lastwords_abi::record::{RESULT_BYTES, SURVIVED};
-use lastwords_abi::step::{FIRST_GENERATION, RING, WORD};
+use lastwords_abi::step::{FIRST_GENERATION, REGISTER, RING, WORD};
 use lastwords_abi::{Config, Counter, Event, Fault, Function, Step, Target, Watched};
 
 pub use attach::{Links, Site};
@@ -52,7 +52,7 @@ pub use settings::{CRASHES, SURVIVED_TOLD, Settings};
 pub use tier::Tier;
 
 use crate::address::Avma;
-use crate::plan::Plan;
+use crate::plan::{Exits, Plan};
 use closing::Closing;
 use govern::Oversight;
 use kernel_types::KernelTypes;
@@ -419,12 +419,13 @@ fn write_plan(ebpf: &mut Ebpf, plan: &Plan) -> Result<(), ProbeError> {
             let (step_count, exit_step_count) = (function.steps.len() as u32, exits.len() as u32);
             functions.push(Function {
                 first_step,
-                step_count,
+                step_count: step_count as u16,
+                register_steps: function.steps.iter().take_while(|step| step.op == REGISTER).count() as u16,
                 cfa_offset: function.entry.cfa_offset,
                 data_bytes: settings::data_bytes(function),
                 hits: 0,
                 generation: FIRST_GENERATION,
-                reserved: 0,
+                returns: u32::from(!matches!(function.exits, Exits::Unseen(_))),
                 exit_step_count,
                 exit_bytes: room,
             });

@@ -77,6 +77,7 @@ impl Pool {
     /// Gives an entry back, as the kernel side does (`ebpf/src/pool.rs`).
     pub fn release(&self, entry: u32) {
         self.set_word(entry, STATE, SLOT_FREE);
+        self.set_word(entry, PID, 0);
         // SAFETY: eight bytes at the start of a mapping, aligned, that both sides change by compare and exchange only.
         let top = unsafe { AtomicU64::from_ptr(self.top.as_mut_ptr().cast()) };
         let mut old = top.load(Ordering::SeqCst);
