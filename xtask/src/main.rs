@@ -3,6 +3,7 @@
 mod ebpf;
 mod kernels;
 mod packages;
+mod placement;
 mod shell;
 mod test;
 
@@ -18,6 +19,8 @@ enum Chore {
     Test(test::Arguments),
     /// Run the tests that depend on the kernel on older ones, in virtual machines.
     Kernels(kernels::Arguments),
+    /// Print where probes stand in sqlite and zstd, and what that costs.
+    Placement(placement::Arguments),
     /// Build the kernel side anew and write down what it was built from.
     Ebpf(ebpf::Arguments),
 }
@@ -26,6 +29,7 @@ fn main() -> ExitCode {
     let outcome = match Chore::parse() {
         Chore::Test(arguments) => test::run(&arguments),
         Chore::Kernels(arguments) => kernels::run(&arguments),
+        Chore::Placement(arguments) => placement::run(&arguments),
         Chore::Ebpf(arguments) => ebpf::run(&arguments),
     };
     match outcome {
