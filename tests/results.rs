@@ -15,7 +15,25 @@ fn calls(outcome: &Outcome) -> Vec<String> {
             without_addresses(call.rsplit_once("   in ").map_or(call.as_str(), |(call, _)| call)).trim_end().to_owned(),
         )
     };
-    outcome.stderr.lines().filter(|line| line.contains(" +0.")).filter_map(call).collect()
+    unbroken(&outcome.stderr).iter().filter_map(|line| call(line)).collect()
+}
+
+/// The lines of calls; those of a call that has more than one are joined.
+fn unbroken(page: &str) -> Vec<String> {
+    let mut calls: Vec<String> = Vec::new();
+    for line in page.lines() {
+        let text = line.trim_start();
+        match calls.last_mut() {
+            _ if text.starts_with('#') && text.contains(" +0.") => calls.push(text.to_owned()),
+            Some(call) if line.starts_with("      ") => {
+                let is_tight = call.ends_with(['(', '{', '[']) || text.starts_with([')', '}', ']']);
+                call.push_str(if is_tight { "" } else { " " });
+                call.push_str(text);
+            }
+            _ => {}
+        }
+    }
+    calls
 }
 
 /// What has changed after that, too, is another matter: see `then_and_now`.

@@ -9,7 +9,7 @@ use super::recent::Moment;
 use super::text::Text;
 use super::variables::{Bounds, Variables, entry};
 use super::{
-    Context, RawCall, RegisterNames, Snapshot, ThreadHistory, at_return, decode, explain, frames, overwritten,
+    Context, RawCall, RegisterNames, Snapshot, ThreadHistory, at_return, decode, explain, frames, named, overwritten,
     returned, streams, unwind,
 };
 use crate::address::Avma;
@@ -117,6 +117,9 @@ fn thread(history: &ThreadHistory, walk: Walk<'_, '_>) -> Thread {
         calls_overwritten: header.calls.saturating_sub(history.calls.len() as u64),
         ..thread_in_state(seen_or_global(header.ns_tid, header.tid), state, &walk)
     };
+    if let Some(code) = context.code {
+        named::name_pointers(&mut thread.calls, code);
+    }
     entry::join(&mut thread.frames, &mut thread.calls);
     thread
 }

@@ -15,6 +15,7 @@ pub mod handled;
 pub mod mapped;
 pub mod memory;
 pub mod modules;
+mod named;
 mod overwritten;
 mod pair;
 mod pieces;

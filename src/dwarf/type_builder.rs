@@ -5,7 +5,7 @@ use std::collections::{HashMap, VecDeque};
 use gimli::{AttributeValue, DwAte, UnitOffset, constants as dw};
 
 use super::spelling::{Speller, is_pointer, qualifier};
-use super::types::{Aggregate, Type, TypeId, TypeKind, TypeTable};
+use super::types::{Aggregate, Member, Type, TypeId, TypeKind, TypeTable};
 use super::units::{DieRef, Entry, Units};
 
 /// How many pointers are followed from a parameter to a type that is still described. What is further away has a name and no more:
@@ -155,6 +155,7 @@ impl<'t, 'a> TypeBuilder<'t, 'a> {
 
     fn kind(&mut self, die: DieRef, entry: &Entry<'a>) -> TypeKind {
         match entry.tag {
+            dw::DW_TAG_base_type if encoding_of(entry) == Some(dw::DW_ATE_complex_float) => self.complex(die, entry),
             dw::DW_TAG_base_type => base_kind(entry, self.units.size_of(die)),
             tag if is_pointer(tag) => self.pointer(die, entry),
             dw::DW_TAG_typedef | dw::DW_TAG_template_alias => TypeKind::Typedef(self.type_of(die.unit, entry)),
@@ -170,6 +171,16 @@ impl<'t, 'a> TypeBuilder<'t, 'a> {
             dw::DW_TAG_ptr_to_member_type => TypeKind::Unsupported("it is a pointer to a member".to_owned()),
             tag => TypeKind::Unsupported(format!("it is described by {tag}")),
         }
+    }
+
+    /// Two floats, the real one first (C11, 6.2.5).
+    fn complex(&mut self, die: DieRef, entry: &Entry<'a>) -> TypeKind {
+        let Some(half) = self.units.size_of(die).map(|size| size / 2) else { return base_kind(entry, None) };
+        let name = self.units.name_of(die.unit, entry).unwrap_or_default();
+        let name = name.trim_start_matches('_').trim_start_matches(['c', 'C']).trim_start_matches("omplex ").to_owned();
+        let part = self.table.push(Type { name, size: Some(half), kind: TypeKind::Float });
+        let member = |name: &str, offset| Member { name: name.to_owned(), offset, ty: part };
+        TypeKind::Aggregate(Aggregate { members: vec![member("re", 0), member("im", half)], ..Aggregate::default() })
     }
 
     fn pointer(&mut self, die: DieRef, entry: &Entry<'a>) -> TypeKind {

@@ -164,6 +164,26 @@ impl Value {
     }
 }
 
+/// Members by their names. Those of a member without a name are told as the source speaks of them: as if they were the whole's own.
+#[must_use]
+pub fn object_of(members: &[Value]) -> serde_json::Value {
+    let mut object = serde_json::Map::new();
+    for member in members {
+        match (&member.name, &member.value) {
+            (Some(name), value) => {
+                object.insert(name.clone(), value.clone());
+            }
+            (None, serde_json::Value::Object(inner)) => {
+                object.extend(inner.iter().map(|(name, value)| (name.clone(), value.clone())));
+            }
+            (None, value) => {
+                object.insert("(anonymous)".into(), value.clone());
+            }
+        }
+    }
+    object.into()
+}
+
 /// How far a value can be trusted.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
