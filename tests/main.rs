@@ -12,6 +12,7 @@ mod doctor;
 mod errors;
 mod explain;
 mod fixtures;
+mod formats;
 mod frames;
 mod functions;
 mod governor;

@@ -3,7 +3,7 @@
 use std::fmt::Write;
 
 use crate::support::{Compiler, Fixture};
-use crate::{governor, history, processes, returns, sacred, starting_case};
+use crate::{governor, history, processes, results, returns, sacred, starting_case};
 
 /// A program with this many functions, each of which is called once, in order. Then it dies.
 fn many_functions(count: usize) -> Fixture {
@@ -66,6 +66,11 @@ macro_rules! tier {
             #[test]
             fn tells_results_and_durations() {
                 returns::check(Compiler::Gcc, ["-O2"], &OPTIONS);
+            }
+
+            #[test]
+            fn tells_results_and_arguments_in_depth() {
+                results::check(&OPTIONS);
             }
 
             #[test]

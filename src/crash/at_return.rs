@@ -5,9 +5,11 @@ use lastwords_abi::record::RETURNED;
 use super::decode::Meaning;
 use super::follow::Reached;
 use super::recorded::Recorded;
+use super::text::Text;
 use super::{RawCall, decode, recent};
+use crate::dwarf::types::TypeTable;
 use crate::plan::outputs::split;
-use crate::plan::{ArgumentPlan, FunctionPlan, ReturnPlan};
+use crate::plan::{ArgumentPlan, Followed, FunctionPlan, ReturnPlan};
 use crate::report::{State, Value};
 
 /// The result of a call that has returned.
@@ -30,9 +32,44 @@ pub fn with_changes(mut args: Vec<Value>, call: &RawCall, function: &FunctionPla
     if call.record.flags & RETURNED != 0 && plans.iter().any(|plan| !plan.follows.is_empty()) {
         let later = values(call, function, plans, meaning).into_iter().zip(plans);
         let told = args.iter_mut().zip(later).filter(|(_, (_, plan))| !plan.follows.is_empty());
-        told.for_each(|(then, (after, _))| recent::mark_after(then, after));
+        let returned = bytes_returned(call, function, meaning.types);
+        told.for_each(|(then, (after, plan))| match (plan.follows.first().map(|follow| follow.what), returned) {
+            (Some(Followed::Paired { element: 1, .. }), Some(count)) => mark_written(then, after, count),
+            _ => recent::mark_after(then, after),
+        });
     }
     args
+}
+
+/// How many bytes a function like `read` says that it has written: POSIX has a type for such numbers.
+fn bytes_returned(call: &RawCall, function: &FunctionPlan, types: &TypeTable) -> Option<usize> {
+    let ty = &types.get(function.returns.as_ref()?.value.ty).name;
+    matches!(ty.as_str(), "ssize_t" | "__ssize_t").then(|| usize::try_from(call.record.value[0].cast_signed()).ok())?
+}
+
+/// Marks what has become of a buffer, as far as the call says that it has filled it: what lies behind is a left-over.
+fn mark_written(then: &mut Value, after: Value, count: usize) {
+    let bytes = after.text_bytes().unwrap_or_default();
+    let is_part = after.length.is_some_and(|length| count as u64 <= length) && count <= bytes.len();
+    if !is_part {
+        return recent::mark_after(then, after);
+    }
+    let text = Text::new(&bytes[..count]);
+    let is_same =
+        then.address == after.address && then.text_bytes().is_some_and(|then| then.starts_with(&bytes[..count]));
+    if !is_same {
+        let reason = Some("as many bytes as it returned".into());
+        let (value, length) = (text.text.into(), Some(count as u64));
+        then.after = Some(Box::new(Value {
+            name: None,
+            value,
+            bytes: text.bytes,
+            length,
+            state: State::Exact,
+            reason,
+            ..after
+        }));
+    }
 }
 
 /// Values that are put together from what was captured at the return.

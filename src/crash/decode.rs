@@ -4,7 +4,7 @@
 
 use std::cell::Cell;
 
-use serde_json::{Map, Value as Json};
+use serde_json::Value as Json;
 
 use super::containers::{self, Place};
 use super::follow::Reached;
@@ -17,7 +17,7 @@ use crate::address::{Avma, Svma};
 use crate::dwarf::types::{Aggregate, Type, TypeId, TypeKind, TypeTable};
 use crate::plan::outputs::{Output, split};
 use crate::plan::{ArgumentPlan, Followed, FunctionPlan};
-use crate::report::{Address, State, Value};
+use crate::report::{Address, State, Value, object_of};
 
 /// Values within values within values: damaged debug info may have types that contain themselves.
 const MAX_DEPTH: u32 = 32;
@@ -209,6 +209,9 @@ impl Decoder<'_> {
             Err(gap) => return missing(value, gap),
         };
         match &ty.kind {
+            TypeKind::Integer { signed } if value.ty.ends_with("wchar_t") => {
+                scalar::wide_character(value, bytes, *signed)
+            }
             TypeKind::Integer { signed } => scalar::integer(value, bytes, *signed),
             TypeKind::Bool => scalar::boolean(value, bytes),
             TypeKind::Character { unicode: true, .. } => scalar::code_point(value, bytes),
@@ -261,7 +264,7 @@ impl Decoder<'_> {
         if tuples::is_tuple(&members) {
             return tuples::decode(value, members);
         }
-        with_parts(Value { value: object(&members), ..value }, members)
+        with_parts(Value { value: object_of(&members), ..value }, members)
     }
 
     /// The members of an aggregate at byte `at`.
@@ -370,12 +373,6 @@ pub fn is_plain(value: &Value) -> bool {
         && value.reason.is_none()
         && value.members.is_empty()
         && (value.value.is_number() || value.value.is_boolean() || value.value.is_array())
-}
-
-/// Members by their names.
-pub fn object(members: &[Value]) -> Json {
-    let named = |member: &Value| (member.name.clone().unwrap_or_else(|| "(anonymous)".into()), member.value.clone());
-    members.iter().map(named).collect::<Map<_, _>>().into()
 }
 
 /// A value whose parts decide about its state: the first one that is not exact.

@@ -99,6 +99,14 @@ pub fn character(value: Value, bytes: &[u8], signed: bool) -> Value {
     Value { text, ..integer(value, bytes, signed) }
 }
 
+/// C's `wchar_t`: a code point, in all C libraries of Linux.
+pub fn wide_character(value: Value, bytes: &[u8], signed: bool) -> Value {
+    let number = Integer::new(bytes, signed).and_then(Integer::to_i128);
+    let character = number.and_then(|number| char::from_u32(u32::try_from(number).ok()?));
+    let text = character.filter(|character| !character.is_control()).map(|character| format!("'{character}'"));
+    Value { text, ..integer(value, bytes, signed) }
+}
+
 /// A code point.
 pub fn code_point(value: Value, bytes: &[u8]) -> Value {
     let number = Integer::new(bytes, false).and_then(Integer::to_i128);

@@ -5,8 +5,11 @@ use std::borrow::Cow;
 use owo_colors::OwoColorize;
 
 use super::escape::plain;
-use super::{style, value};
+use super::{style, tree, value};
 use crate::report::{Call, ReturnState, Returned};
+
+/// A call that fits into so many columns, but for its time and its place, has one line.
+const COLUMNS: usize = 120;
 
 /// How to show the calls of one thread.
 #[derive(Clone, Copy, Debug)]
@@ -25,19 +28,45 @@ pub fn lines(calls: &[Call], style: CallStyle<'_>) -> Vec<String> {
     let widest = |widths: &mut dyn Iterator<Item = usize>| widths.max().unwrap_or(0);
     let number = widest(&mut starts.iter().map(|(number, _)| number.len()));
     let time = widest(&mut starts.iter().map(|(_, time)| time.len()));
-    let line = |(call, (n, at)): (&Call, &(String, String))| {
+    let lines = |(call, (n, at)): (&Call, &(String, String))| {
         let start = format!("{n:number$}  {at:>time$}");
-        format!("{}  {}", start.style(style::faint()), rest(call, style))
+        let indent = " ".repeat(start.chars().count() + 2);
+        let mut lines = of_call(call, style);
+        lines.iter_mut().skip(1).for_each(|line| line.insert_str(0, &indent));
+        lines[0] = format!("{}  {}", start.style(style::faint()), lines[0]);
+        lines
     };
-    calls.iter().zip(&starts).map(line).collect()
+    calls.iter().zip(&starts).flat_map(lines).collect()
 }
 
-/// All but its number and time.
-fn rest(call: &Call, style: CallStyle<'_>) -> String {
+/// All but its number and time: one line, unless a `verbose` page has to show more than that holds.
+fn of_call(call: &Call, style: CallStyle<'_>) -> Vec<String> {
     let arguments: Vec<String> = call.args.iter().map(value::named).collect();
-    let function = plain(&call.function);
-    let mut line = format!("{}({})", function.style(style::strong()), arguments.join(", "));
-    line += &outcome(call.returned.as_ref(), style.verbose);
+    let result = call.returned.as_ref().and_then(|returned| returned.value.as_deref());
+    let function = plain(&call.function).style(style::strong()).to_string();
+    let columns = |text: &str| anstream::adapter::strip_str(text).to_string().chars().count();
+    let wide = result.map(value::bare).iter().chain(&arguments).map(|text| columns(text) + 2).sum::<usize>();
+    if !style.verbose || wide + columns(&function) <= COLUMNS {
+        let result = result.map(|result| format!(" = {}", value::bare(result))).unwrap_or_default();
+        return vec![format!("{function}({}){result}{}", arguments.join(", "), rest(call, style))];
+    }
+    let mut lines = vec![format!("{function}(")];
+    for (index, argument) in call.args.iter().enumerate() {
+        lines.extend(tree::lines(argument).into_iter().map(|line| format!("  {line}")));
+        let comma = if index + 1 < call.args.len() { "," } else { "" };
+        lines.last_mut().into_iter().for_each(|line| line.push_str(comma));
+    }
+    let result = result.map(tree::lines).unwrap_or_default();
+    let mut result = result.into_iter();
+    lines.push(result.next().map_or_else(|| ")".to_owned(), |first| format!(") = {first}")));
+    lines.extend(result);
+    lines.last_mut().into_iter().for_each(|line| line.push_str(&rest(call, style)));
+    lines
+}
+
+/// What stands behind a call and its result.
+fn rest(call: &Call, style: CallStyle<'_>) -> String {
+    let mut line = outcome(call.returned.as_ref(), style.verbose);
     if let Some(frame) = call.frame {
         line += &format!("   {}", format!("frame #{frame}").style(style::strong()));
     }
@@ -61,8 +90,7 @@ fn outcome(returned: Option<&Returned>, verbose: bool) -> String {
     let took = |word: &str| returned.duration_ns.map(|ns| format!(" {word} {}", duration(ns))).unwrap_or_default();
     match returned.state {
         ReturnState::Returned => {
-            let result = returned.value.as_deref().map(|result| format!(" = {}", value::bare(result)));
-            format!("{}  {}", result.unwrap_or_default(), took("in").style(style::faint()))
+            format!("  {}", took("in").style(style::faint()))
         }
         ReturnState::TailCall => format!("   left by a jump to another function{}", took("after")),
         ReturnState::Unknown => doubtful("return not seen", returned, verbose),

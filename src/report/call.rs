@@ -156,12 +156,45 @@ pub struct Value {
 }
 
 impl Value {
+    /// The bytes of a text, as far as they are known.
+    #[must_use]
+    pub fn text_bytes(&self) -> Option<Vec<u8>> {
+        let text = || self.value.as_str().map(|text| text.as_bytes().to_vec());
+        self.bytes.as_deref().map_or_else(text, from_hex)
+    }
+
     /// Takes away all that was known of it: there is no room for it in the report.
     pub fn leave_out(&mut self) {
         let (name, ty) = (self.name.take(), std::mem::take(&mut self.ty));
         let reason = Some("it is left out: the report would be too large".into());
         *self = Self { name, ty, state: State::Unavailable, reason, ..Self::default() };
     }
+}
+
+/// Bytes from hexadecimal digits.
+pub(super) fn from_hex(text: &str) -> Option<Vec<u8>> {
+    let digits = text.as_bytes().chunks_exact(2);
+    digits.map(|pair| u8::from_str_radix(std::str::from_utf8(pair).ok()?, 16).ok()).collect()
+}
+
+/// Members by their names. Those of a member without a name are told as the source speaks of them: as if they were the whole's own.
+#[must_use]
+pub fn object_of(members: &[Value]) -> serde_json::Value {
+    let mut object = serde_json::Map::new();
+    for member in members {
+        match (&member.name, &member.value) {
+            (Some(name), value) => {
+                object.insert(name.clone(), value.clone());
+            }
+            (None, serde_json::Value::Object(inner)) => {
+                object.extend(inner.iter().map(|(name, value)| (name.clone(), value.clone())));
+            }
+            (None, value) => {
+                object.insert("(anonymous)".into(), value.clone());
+            }
+        }
+    }
+    object.into()
 }
 
 /// How far a value can be trusted.

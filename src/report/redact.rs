@@ -8,7 +8,7 @@ mod secrets;
 use serde_json::Value as Json;
 
 use self::secrets::Secrets;
-use super::{Call, Frame, Report, State, Value};
+use super::{Call, Frame, Report, State, Value, object_of};
 use crate::plan::select::NamePattern;
 
 /// Names of functions, arguments, members and types.
@@ -126,10 +126,7 @@ fn forget_member(value: &mut Value, index: usize) {
     let (count, member) = (value.members.len(), &value.members[index]);
     let left = member.value.clone();
     match &mut value.value {
-        Json::Object(parts) if value.variant.is_none() && member.key.is_none() => {
-            let name = member.name.as_deref().unwrap_or("(anonymous)");
-            parts.insert(name.to_owned(), left);
-        }
+        Json::Object(_) if value.variant.is_none() && member.key.is_none() => value.value = object_of(&value.members),
         Json::Array(parts) if parts.len() == count && member.key.is_none() => parts[index] = left,
         other => *other = Json::Null,
     }

@@ -4,6 +4,7 @@ use std::collections::BTreeSet;
 
 use serde_json::Value as Json;
 
+use crate::report::call::from_hex;
 use crate::report::{Report, State, Value};
 
 /// Shorter texts are found everywhere, and so are those of so few different bytes.
@@ -102,11 +103,6 @@ fn add_json(json: &Json, with_parts: bool, contents: &mut Vec<Vec<u8>>) {
         Json::Object(members) if with_parts => members.values().for_each(|it| add_json(it, true, contents)),
         _ => {}
     }
-}
-
-fn from_hex(text: &str) -> Option<Vec<u8>> {
-    let digits = text.as_bytes().chunks_exact(2);
-    digits.map(|pair| u8::from_str_radix(std::str::from_utf8(pair).ok()?, 16).ok()).collect()
 }
 
 fn holds(content: &[u8], text: &[u8]) -> bool {
