@@ -373,4 +373,55 @@ mod tests {
         assert_eq!(followed([1000, 24], 256), [vec![152], vec![24, 24, 24]]);
         assert_eq!(followed([24, 24], 0), [Vec::<u16>::new(), Vec::new()]);
     }
+
+    /// The sizes of all places and texts that are captured of an argument of this type, in the order of the steps.
+    fn captured(ty: TypeId, types: &TypeTable, reach_bytes: u32) -> Vec<(u8, u16)> {
+        let mut steps = StepList::default();
+        let limits = Limits { reach_bytes, ..Limits::default() };
+        for word in 0..2 {
+            steps.register(word).unwrap();
+        }
+        let candidates = pointers_in(None, ty, 16, types).into_iter().map(|pointer| {
+            let count = count_at(pointer.lead, Some).unwrap();
+            Candidate::of_argument(0, pointer.at, pointer.at, pointer.lead, count)
+        });
+        let candidates = candidates.collect();
+        Reach::new(types, limits, &mut steps).follow(candidates, 1);
+        steps.into_steps().iter().skip(2).map(|step| (step.op, step.size)).collect()
+    }
+
+    /// A slice of Rust, whose name is `name`, of these elements.
+    fn slice(name: &str, of: TypeId, types: &mut TypeTable) -> TypeId {
+        let kind = TypeKind::Pointer { to: of, reference: false };
+        let pointer = types.push(Type { name: "*const T".into(), size: Some(8), kind });
+        let length =
+            types.push(Type { name: "usize".into(), size: Some(8), kind: TypeKind::Integer { signed: false } });
+        let member = |name: &str, offset, ty| Member { name: name.into(), offset, ty };
+        let members = vec![member("data_ptr", 0, pointer), member("length", 8, length)];
+        let kind = TypeKind::Aggregate(Aggregate { members, ..Aggregate::default() });
+        types.push(Type { name: name.into(), size: Some(16), kind })
+    }
+
+    /// Guards against elements whose texts are not captured, and against places for elements that leave no room for them.
+    #[test]
+    fn elements_have_as_many_places_as_their_texts_have_room() {
+        use lastwords_abi::step::COUNTED;
+        let mut types = TypeTable::default();
+        let byte = types.push(Type { name: "u8".into(), size: Some(1), kind: TypeKind::Integer { signed: false } });
+        let text = slice("&str", byte, &mut types);
+        let texts = slice("&[&str]", text, &mut types);
+        let lists = slice("&[&[&str]]", texts, &mut types);
+
+        assert_eq!(captured(text, &types, 1024), [(COUNTED, 256)]);
+        // 1,024 bytes: places of 16 bytes each behind an outcome, and the rest for the texts.
+        assert_eq!(captured(texts, &types, 1024), [vec![(ELEMENTS, 128)], vec![(COUNTED, 88); 8]].concat());
+        // A text costs 48 bytes and its place 16: two of them, which share what is left.
+        assert_eq!(captured(texts, &types, 160), [vec![(ELEMENTS, 32)], vec![(COUNTED, 40); 2]].concat());
+        let of_lists = captured(lists, &types, 1024);
+        let count = |op| of_lists.iter().filter(|(of, _)| *of == op).count();
+        let inner: Vec<u16> =
+            of_lists[1..].iter().filter(|(op, _)| *op == ELEMENTS).map(|(_, size)| size / 16).collect();
+        assert_eq!((of_lists[0], inner.len()), ((ELEMENTS, 96), 6), "{of_lists:?}");
+        assert_eq!(count(COUNTED), usize::from(inner.iter().sum::<u16>()), "every place has its text: {of_lists:?}");
+    }
 }
