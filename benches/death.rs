@@ -1,6 +1,7 @@
 //! What a death costs: `cargo bench --bench death` prints how long the eBPF programs run at the death of a process of 16 threads, and how long
-//! it takes from the fault of a small program to its complete report on the disk. Needs root and gcc.
+//! it takes from the fault of each of our fixtures to its complete report on the disk. Needs root, gcc and g++.
 
+use std::ffi::OsStr;
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
@@ -14,11 +15,24 @@ use lastwords::plan::select::Selection;
 use lastwords::probe::{Ran, Recorder, Settings};
 use serde_json::Value;
 
-const ROUNDS: usize = 15;
 const THREADS: &str = "16";
 const COUNTING: &str = "/proc/sys/kernel/bpf_stats_enabled";
 /// No death takes longer, unless something hangs.
 const LIMIT: Duration = Duration::from_secs(20);
+
+/// Sources, and with which argument each dies: by every kind of unwinding, of explanation, and of handler.
+const FIXTURES: [(&str, &[&str]); 10] = [
+    ("exp1.c", &[""]),
+    ("crowd.c", &[THREADS]),
+    ("deep.c", &["crash"]),
+    ("deaths.c", &["nested", "inlined", "library", "wild-call", "callback", "handler", "endless", "smash", "abort"]),
+    ("explained.c", &["member", "wild", "freed", "literal", "recursion", "divide", "assert", "double"]),
+    ("handled.c", &["abort", "exit", "raise", "default", "alt-abort", "nested"]),
+    ("deaths.cpp", &["virtual", "lambda"]),
+    ("explained.cpp", &["uncaught", "pure", "method"]),
+    ("explained.rs", &["message", "unwrap", "index", "null"]),
+    ("overflow.rs", &[""]),
+];
 
 /// Has the kernel count how long eBPF programs run, as long as it lives.
 struct Counting {
@@ -40,15 +54,23 @@ impl Drop for Counting {
     }
 }
 
+/// How often each is measured: `--quick` finds out whether it works.
+fn rounds() -> usize {
+    if std::env::args().any(|argument| argument == "--quick") { 1 } else { 9 }
+}
+
 fn main() {
     let folder = std::env::temp_dir().join(format!("lastwords-bench-{}", std::process::id()));
     fs::create_dir_all(&folder).expect("a folder for the programs");
-    in_the_kernel(&build(&folder, "crowd", &["-pthread"]));
+    in_the_kernel(&build(&folder, "crowd.c", "-O0"));
     println!();
-    println!("| program | fault to report on disk | slowest of {ROUNDS} |");
+    println!("| program | fault to report on disk | slowest of {} |", rounds());
     println!("| --- | --- | --- |");
-    for (name, arguments) in [("exp1", vec![]), ("deep", vec!["crash"]), ("crowd", vec![THREADS])] {
-        to_the_disk(&folder, &build(&folder, name, &["-pthread"]), &arguments);
+    for (source, modes) in FIXTURES {
+        for level in ["-O0", "-O2"] {
+            let program = build(&folder, source, level);
+            modes.iter().for_each(|mode| to_the_disk(&folder, &program, level, mode));
+        }
     }
     let _ = fs::remove_dir_all(folder);
 }
@@ -60,7 +82,7 @@ fn in_the_kernel(program: &Path) {
     let prepared = prepared.expect("a plan");
     let settings = Settings { streams: Streams::of(&prepared.binaries[0]), ..Settings::default() };
     let (mut whole, mut delivered) = (Vec::new(), Vec::new());
-    for _ in 0..ROUNDS {
+    for _ in 0..rounds() {
         let mut recorder = Recorder::load(&prepared.plan, &settings).expect("root, and a kernel that can do it");
         recorder.attach(&prepared.plan, None).expect("probes");
         let arguments = [program.into(), THREADS.into()];
@@ -89,13 +111,13 @@ fn in_the_kernel(program: &Path) {
 }
 
 /// From the fault, by the report's own account, to the moment at which its file is there.
-fn to_the_disk(folder: &Path, program: &Path, arguments: &[&str]) {
+fn to_the_disk(folder: &Path, program: &Path, level: &str, mode: &str) {
     let mut figures = Vec::new();
-    for _ in 0..ROUNDS {
+    for _ in 0..rounds() {
         let file = folder.join("report.json");
         let _ = fs::remove_file(&file);
         let mut command = Command::new(env!("CARGO_BIN_EXE_lastwords"));
-        command.args(["run", "--json"]).arg(&file).arg("--").arg(program).args(arguments);
+        command.args(["run", "--json"]).arg(&file).arg("--").arg(program).args(mode.split_whitespace());
         let mut lastwords = command.stdout(Stdio::null()).stderr(Stdio::null()).spawn().expect("lastwords");
         let begin = Instant::now();
         let (report, seen_at) = loop {
@@ -109,7 +131,8 @@ fn to_the_disk(folder: &Path, program: &Path, arguments: &[&str]) {
         figures.push(seen_at.duration_since(fault_at(&report)).expect("a report after its fault").as_secs_f64() * 1e3);
     }
     let slowest = figures.iter().copied().fold(0.0, f64::max);
-    println!("| {} | {:.1} ms | {slowest:.1} ms |", program.file_name().unwrap_or_default().display(), median(figures));
+    let name = program.file_name().unwrap_or_default().display();
+    println!("| {name} {level} {mode} | {:.1} ms | {slowest:.1} ms |", median(figures));
 }
 
 /// The report, if it is there and complete.
@@ -125,11 +148,17 @@ fn fault_at(report: &Value) -> SystemTime {
         + Duration::from_nanos(u64::try_from(started.as_nanosecond()).expect("a time after 1970") + after)
 }
 
-fn build(folder: &Path, name: &str, flags: &[&str]) -> PathBuf {
-    let source = Path::new(env!("CARGO_MANIFEST_DIR")).join("fixtures").join(format!("{name}.c"));
-    let program = folder.join(name);
-    let status = Command::new("gcc").args(["-g", "-O0", "-o"]).arg(&program).arg(source).args(flags).status();
-    assert!(status.expect("gcc").success(), "gcc failed");
+fn build(folder: &Path, source: &str, level: &str) -> PathBuf {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("fixtures").join(source);
+    let program = folder.join(path.file_stem().expect("a name"));
+    let (compiler, flags): (_, &[&str]) = match (path.extension().and_then(OsStr::to_str), level) {
+        (Some("rs"), "-O0") => ("rustc", &["-g", "--edition=2024", "-Cpanic=abort"]),
+        (Some("rs"), _) => ("rustc", &["-g", "--edition=2024", "-Cpanic=abort", "-O"]),
+        (Some("cpp"), level) => ("g++", &["-g", "-pthread", level]),
+        (_, level) => ("gcc", &["-g", "-pthread", level]),
+    };
+    let status = Command::new(compiler).args(flags).arg("-o").arg(&program).arg(path).status();
+    assert!(status.expect("a compiler").success(), "{compiler} failed");
     program
 }
 

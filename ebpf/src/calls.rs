@@ -2,19 +2,43 @@
 
 use aya_ebpf::helpers::generated::bpf_ktime_get_ns;
 use lastwords_abi::layout::{INDEX_OFFSET, OPEN_WAYS, OpenCall, open_offset, open_set, ring_offset};
-use lastwords_abi::record::{LEFT_BY_TAIL_CALL, RECORD_BYTES, RETURN_UNKNOWN, RETURNED, Record};
-use lastwords_abi::{Function, SlotHeader, align8};
+use lastwords_abi::record::{RECORD_BYTES, RESULT_BYTES, RETURN_UNKNOWN, RETURNED, Record};
+use lastwords_abi::step::MUTED;
+use lastwords_abi::{Function, SlotHeader, align8, cookie};
 
-use crate::maps::{FUNCTIONS, config};
+use crate::maps::{FUNCTIONS, add, config};
 use crate::registers::Registers;
-use crate::{slot, steps};
+use crate::slot::{self, Caller};
+use crate::steps::{self, Run};
 
-/// Records that the function with this index was entered.
+/// Records that the function in this cookie was entered. `None` if it is not recorded: not any more, not by this generation of probes, or not
+/// of this thread.
 #[inline(always)]
-pub fn enter(registers: &Registers, index: u32) -> Option<()> {
-    let header = slot::for_call()?;
-    // SAFETY: plain numbers in a map value that nobody writes after the start.
-    let function: Function = unsafe { *FUNCTIONS.get_ptr(index)? };
+pub fn enter(registers: &Registers, cookie: u64) -> Option<()> {
+    let index = cookie::function(cookie);
+    let live = FUNCTIONS.get_ptr_mut(index)?;
+    // SAFETY: plain numbers in a map value; user space writes the generation alone, the kernel side the hits.
+    let function = unsafe { core::ptr::read_volatile(live) };
+    if function.generation < cookie::generation(cookie) {
+        return None;
+    }
+    let header = match slot::of_call() {
+        Caller::Recorded(header) => header,
+        Caller::WithoutSlot => {
+            add_hit(live);
+            return None;
+        }
+        Caller::Other => return None,
+    };
+    // SAFETY: only the current thread writes to its slot.
+    unsafe {
+        let last = (*header).last_entry;
+        if cookie::function(last) == index && cookie::generation(last) > cookie::generation(cookie) {
+            return None;
+        }
+        (*header).last_entry = cookie;
+    }
+    add_hit(live);
     let entered_ns = now();
 
     // SAFETY: only the current thread writes to its slot. `head` is masked to lie in the ring, and the slack behind the ring
@@ -26,7 +50,9 @@ pub fn enter(registers: &Registers, index: u32) -> Option<()> {
         let cfa = registers.stack_pointer().wrapping_add_signed(i64::from(function.cfa_offset));
         registers.save(&raw mut (*header).registers);
 
-        let data_bytes = if function.step_count == 0 { 0 } else { steps::run(header, in_ring, &function) };
+        let room = function.exit_bytes.min(config!(data_bytes));
+        let run = Run { first_step: function.first_step, step_count: function.step_count, behind: room };
+        let data_bytes = if function.step_count == 0 { room } else { steps::run_entry(header, in_ring, run) };
 
         let record = record_at(header, in_ring);
         (*record).sequence = sequence;
@@ -46,6 +72,15 @@ pub fn enter(registers: &Registers, index: u32) -> Option<()> {
     Some(())
 }
 
+/// Whether the function with this index is not recorded any more.
+#[inline(always)]
+pub fn is_muted(index: u32) -> bool {
+    // SAFETY: a number in a map value.
+    FUNCTIONS
+        .get_ptr(index)
+        .is_none_or(|function| unsafe { core::ptr::read_volatile(&raw const (*function).generation) } == MUTED)
+}
+
 /// Records that the call of the function with this index, in the frame that is about to end or has just ended, returned.
 /// `flag` is `RETURNED` or `LEFT_BY_TAIL_CALL`.
 #[inline(always)]
@@ -62,10 +97,11 @@ pub fn leave(registers: &Registers, index: u32, cfa: u64, flag: u32) -> Option<(
             }
             let sequence = (*open).number - 1;
             (*open).number = 0;
-            if let Some((record, _)) = record_of(header, sequence).filter(|_| sequence >= (*header).first) {
+            if let Some((record, in_ring)) = record_of(header, sequence).filter(|_| sequence >= (*header).first) {
                 (*record).returned_ns = returned_ns;
                 if flag == RETURNED {
                     (*record).value = registers.results();
+                    capture(header, in_ring, index);
                 }
                 (*record).flags |= flag;
             }
@@ -75,17 +111,19 @@ pub fn leave(registers: &Registers, index: u32, cfa: u64, flag: u32) -> Option<(
     None
 }
 
-/// [`leave`] by a `ret` instruction or a jump, at which the stack pointer is at the return address again.
+/// What there is to capture when the function returns.
 #[inline(always)]
-pub fn leave_at_instruction(registers: &Registers, index: u32, tail_jump: bool) -> Option<()> {
-    let flag = if tail_jump { LEFT_BY_TAIL_CALL } else { RETURNED };
-    leave(registers, index, registers.stack_pointer() + Registers::RETURN_ADDRESS_BYTES, flag)
-}
-
-/// [`leave`] as the kernel's return trampoline sees it: the return address has been popped.
-#[inline(always)]
-pub fn leave_at_trampoline(registers: &Registers, index: u32) -> Option<()> {
-    leave(registers, index, registers.stack_pointer(), RETURNED)
+unsafe fn capture(header: *mut SlotHeader, in_ring: u32, index: u32) -> Option<()> {
+    // SAFETY: plain numbers in a map value that nobody writes after the start; the caller's slot and record.
+    unsafe {
+        let function = FUNCTIONS.get_ptr(index)?;
+        let step_count = (*function).exit_step_count;
+        if step_count != 0 {
+            let first_step = (*function).first_step + (*function).step_count;
+            steps::run_exit(header, in_ring, Run { first_step, step_count, behind: RESULT_BYTES });
+        }
+    }
+    Some(())
 }
 
 /// Remembers that a call is open. Where its set is full, the oldest of it is forgotten, and its record says so.
@@ -166,6 +204,13 @@ unsafe fn open_entry(header: *mut SlotHeader, set: u32, way: u32) -> *mut OpenCa
     let table = open_offset(config!(index_entries));
     // SAFETY: `open_set` masks the set, and `way` is below `OPEN_WAYS`.
     unsafe { header.byte_add(table as usize + entry as usize * size_of::<OpenCall>()).cast() }
+}
+
+/// Counts a call, for user space to see which functions are called how often. Several threads may.
+#[inline(always)]
+fn add_hit(function: *mut Function) {
+    // SAFETY: a field of a map value.
+    add(unsafe { &raw mut (*function).hits }, 1);
 }
 
 #[inline(always)]

@@ -6,9 +6,11 @@ use lastwords_abi::layout::SLOT_ENDED;
 use lastwords_abi::record::SIGNAL_BITS;
 use lastwords_abi::{Counter, Event, NO_SLOT, SignalSender, Watched, record};
 
-use crate::fault::{self, GROUP_EXIT};
+use crate::fault;
+use crate::handled;
 use crate::kernel::read;
 use crate::maps::{FAULTS, SLOTS, TARGET, THREADS, WATCHED, config, count, send};
+use crate::signal::GROUP_EXIT;
 use crate::slot::{self, Ids};
 
 const SIGKILL: u32 = 9;
@@ -82,7 +84,7 @@ pub fn leaves(context: &ProbeContext) -> Option<()> {
     let ids = Ids::current();
     // SAFETY: a plain number in a map value.
     let has_handled = unsafe { (*WATCHED.get_ptr(ids.pid)?).handled } != 0;
-    if has_handled && exit_code & SIGNAL_BITS == 0 && exit_code != 0 {
+    if has_handled && is_failure(exit_code) {
         fault::exits(ids);
     }
     Some(())
@@ -102,10 +104,10 @@ pub fn exited(_context: &RawTracePointContext) -> Option<()> {
     let has_handled = WATCHED.get_ptr(ids.pid).is_some_and(|watched| unsafe { (*watched).handled } != 0);
     if has_handled {
         if !with_process {
-            fault::forget(ids, ids.tid);
+            handled::forget(ids, ids.tid);
         } else {
-            fault::note_end(ids);
-            if exit_code & SIGNAL_BITS == 0 && exit_code != 0 {
+            handled::note_end(ids);
+            if is_failure(exit_code) {
                 fault::exits(ids);
             }
         }
@@ -134,6 +136,12 @@ pub fn exited(_context: &RawTracePointContext) -> Option<()> {
     Some(())
 }
 
+/// Whether a process exits by itself, with another status than 0.
+#[inline(always)]
+fn is_failure(exit_code: u32) -> bool {
+    exit_code & SIGNAL_BITS == 0 && exit_code != 0
+}
+
 /// What a fork takes over of its parent: not what happened to that one.
 #[inline(always)]
 fn unburdened(parent: Watched) -> Watched {
@@ -153,7 +161,7 @@ fn end_slot(slot: u32, dying: bool) {
 /// A thread's history belongs to a program that is no more.
 #[inline(always)]
 fn forget_thread(ids: Ids, tid: u32) {
-    fault::forget(ids, tid);
+    handled::forget(ids, tid);
     // SAFETY: the value is copied at once.
     if let Some(&slot) = unsafe { THREADS.get(tid) } {
         let _ = THREADS.remove(tid);

@@ -3,6 +3,7 @@
 use std::ops::Range;
 
 use crate::address::{FileOffset, Svma};
+use crate::binary::Binary;
 
 /// More code than this in one function is damage, or nothing that anybody wrote.
 const MAX_CODE_BYTES: u64 = 16 << 20;
@@ -29,6 +30,7 @@ impl CodeRange<'_> {
 #[derive(Clone, Debug)]
 pub struct Code<'a> {
     ranges: Vec<CodeRange<'a>>,
+    file: Option<&'a Binary>,
 }
 
 /// Why a function's code could not be had.
@@ -67,7 +69,19 @@ impl<'a> Code<'a> {
         if code.is_empty() || code[0].bytes.is_empty() {
             return Err(CodeError::Empty);
         }
-        Ok(Self { ranges: code })
+        Ok(Self { ranges: code, file: None })
+    }
+
+    /// With the file that it is in, where its constants are.
+    #[must_use]
+    pub fn in_file(self, file: &'a Binary) -> Self {
+        Self { file: Some(file), ..self }
+    }
+
+    /// The file that it is in, where that is known.
+    #[must_use]
+    pub fn file(&self) -> Option<&'a Binary> {
+        self.file
     }
 
     /// The ranges; there is at least one.

@@ -4,14 +4,18 @@
 //! proves about where values are. Nothing outside this module may assume a particular architecture.
 
 pub mod code;
+pub mod cost;
 pub mod instruction;
 pub mod symbolic;
 pub mod x86_64;
+
+use lastwords_abi::record::RESULT_WORDS;
 
 use crate::address::{Avma, Svma};
 use crate::dwarf::function::Language;
 use crate::dwarf::types::{TypeId, TypeTable};
 use code::Code;
+use cost::{Calibration, ClassId, ProbeClass};
 use instruction::Instruction;
 use symbolic::EntryBlock;
 
@@ -25,6 +29,12 @@ pub trait Architecture: Sync {
 
     /// Which word of the saved registers holds it; `None` for a register that a probe cannot see.
     fn register_word(&self, dwarf: u16) -> Option<u8>;
+
+    /// Whether it is a register for vectors and floats, whose value code may move to where a probe can read it.
+    fn is_vector(&self, dwarf: u16) -> bool;
+
+    /// DWARF numbers of the general registers.
+    fn general_registers(&self) -> std::ops::Range<u16>;
 
     /// DWARF numbers of the registers for integer arguments, in order.
     fn argument_registers(&self) -> &'static [u16];
@@ -61,6 +71,12 @@ pub trait Architecture: Sync {
     /// DWARF number of the register that an integer result comes back in.
     fn result_register(&self) -> u16;
 
+    /// DWARF numbers of the registers that integer results come back in: those that a record keeps.
+    fn result_registers(&self) -> [u16; RESULT_WORDS];
+
+    /// DWARF number of the register in which a function is told where to put a result that does not fit into registers.
+    fn hidden_result_register(&self) -> u16;
+
     /// Bits of an address in a program: where the ones above are not zero, no memory can ever be.
     fn address_bits(&self) -> u32;
 
@@ -79,6 +95,18 @@ pub trait Architecture: Sync {
     /// How a result of this type comes back; `None` where there is nothing to come back.
     fn return_place(&self, ty: TypeId, language: Language, types: &TypeTable) -> Option<ReturnPlace>;
 
+    /// Kinds of instructions that kernels treat differently under a probe; a [`ClassId`] is an index.
+    fn probe_classes(&self) -> &'static [ProbeClass];
+
+    /// A program to measure what probes cost on instructions of each class.
+    fn calibration(&self) -> Calibration;
+
+    /// The class of the last sample of [`Self::calibration`], which returns through the trampoline.
+    fn trampoline_sample_class(&self) -> ClassId;
+
+    /// The class of the instruction that returns from a function.
+    fn return_class(&self) -> ClassId;
+
     /// What the code of a function says. Fails where no probe may stand on its entry.
     fn inspect(&self, code: &Code<'_>, cfa_offset: i64) -> Result<Inspection, InspectError>;
 }
@@ -93,12 +121,40 @@ pub fn host() -> &'static dyn Architecture {
 /// Where a result is when a function returns (psABI section 3.2.3).
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum ReturnPlace {
-    /// In the first result register, or in both.
-    Integer {
-        /// Bytes of the result: 1 to 16.
-        size: u32,
+    /// In registers.
+    Registers {
+        /// Its parts, from the lowest byte up.
+        parts: Vec<ResultPart>,
+        /// `false` where it may also be in memory, by what debug info says.
+        certain: bool,
+    },
+    /// In memory that the caller provides, the address of which comes in [`Architecture::hidden_result_register`]. (The psABI wants it in the
+    /// first result register in the end, but LLVM does not care for functions that it knows all callers of.)
+    Memory {
+        /// Bytes of it.
+        size: u64,
+        /// `false` where it may also be in registers.
+        certain: bool,
     },
     /// Where it cannot be read, and why: "in register xmm0".
+    Unavailable(String),
+}
+
+/// Some bytes of a result.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ResultPart {
+    /// How many.
+    pub size: u32,
+    /// Where they are.
+    pub spot: ResultSpot,
+}
+
+/// Where some bytes of a result are.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum ResultSpot {
+    /// The lowest ones of a result register: 0 for the first of [`Architecture::result_registers`].
+    Word(usize),
+    /// Where they cannot be read, and why.
     Unavailable(String),
 }
 
@@ -107,8 +163,26 @@ pub enum ReturnPlace {
 pub struct Inspection {
     /// What its first instructions prove about its parameters.
     pub entry: EntryBlock,
+    /// Where a probe for the entry may stand, in the order of execution: instructions that each call executes once, at which the frame's
+    /// place is known. There is at least one.
+    pub candidates: Vec<Candidate>,
+    /// Its own code jumps back to its first instruction, and there is no other candidate: a call may execute it more than once.
+    pub repeats: bool,
+    /// It may execute other instructions of its first block more than once, for it has indirect jumps that may lead anywhere in it.
+    pub has_unknown_targets: bool,
     /// Where it is left, or why that is not known.
     pub exits: Result<CodeExits, InspectError>,
+}
+
+/// An instruction where a probe may stand.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Candidate {
+    /// Where it is.
+    pub address: Svma,
+    /// What the kernel has to do for a probe there.
+    pub class: ClassId,
+    /// CFA minus stack pointer before it is executed.
+    pub cfa_offset: i64,
 }
 
 /// The instructions that leave a function.
@@ -127,6 +201,8 @@ pub struct CodeExit {
     pub address: Svma,
     /// `true` for a jump to another function, `false` for a return.
     pub tail_jump: bool,
+    /// What the kernel has to do for a probe there.
+    pub class: ClassId,
 }
 
 /// Why code could not be made sense of.

@@ -23,8 +23,13 @@ pub enum Origin {
         /// Which byte of it, from the lowest.
         byte: u8,
     },
-    /// In a vector register with this DWARF number.
-    Vector(u16),
+    /// In a vector register.
+    Vector {
+        /// Its DWARF number.
+        register: u16,
+        /// Which byte of it, from the lowest.
+        byte: u8,
+    },
     /// In memory at CFA + this: an argument on the stack.
     Memory(i64),
     /// It is a constant, or was computed: not known.
@@ -139,6 +144,8 @@ pub struct Frame {
     stores: BTreeMap<Address, Vec<Store>>,
     /// Something was written that may have been anywhere, first by this instruction.
     forgotten: Option<Svma>,
+    /// Something was written that is, or may be, outside of the frame, first by this instruction.
+    wrote_outside: Option<Svma>,
 }
 
 impl Frame {
@@ -169,9 +176,22 @@ impl Frame {
         }
     }
 
+    /// Whether anything may have been written to the frame below this address.
+    #[must_use]
+    pub fn may_hold_below(&self, address: Address) -> bool {
+        let is_below = |written: &Address| written.base != address.base || written.offset < address.offset;
+        self.forgotten.is_some() || self.stores.keys().any(is_below)
+    }
+
     /// The instruction at `by` writes to an unknown place: what is loaded from now on is not known.
     pub fn forget(&mut self, by: Svma) {
         self.forgotten.get_or_insert(by);
+        self.write_outside(by);
+    }
+
+    /// The instruction at `by` writes to a variable that is certainly outside of the frame.
+    pub fn write_outside(&mut self, by: Svma) {
+        self.wrote_outside.get_or_insert(by);
     }
 }
 
@@ -187,8 +207,6 @@ pub struct Change {
 /// What the entry block has shown: the instructions from the entry on that every call executes once and in this order.
 #[derive(Clone, Debug)]
 pub struct EntryBlock {
-    /// Bytes of a marker at the very entry that does nothing (`endbr64`) and is expensive to probe.
-    pub marker_bytes: u64,
     /// The stack pointer behind the prologue, where it is certain.
     pub stack_pointer: Option<Address>,
     /// The stack.
@@ -216,6 +234,30 @@ impl EntryBlock {
         }
         let earlier = self.frame.stores.get(&address)?.iter().take_while(|store| store.by < before);
         earlier.filter(|store| !store.is_push).last().map(|store| store.byte)
+    }
+
+    /// What lies at `address` before the instruction at `before` is executed, whatever it is there for.
+    #[must_use]
+    pub fn byte_at(&self, address: Address, before: Svma) -> Byte {
+        let stores = self.frame.stores.get(&address).map_or(&[][..], Vec::as_slice);
+        match stores.iter().take_while(|store| store.by < before).last() {
+            _ if self.frame.forgotten.is_some_and(|by| by < before) => Byte::UNKNOWN,
+            Some(store) => store.byte,
+            None if address.base == Base::Cfa && address.offset >= 0 => Byte::from(Origin::Memory(address.offset)),
+            None => Byte::UNKNOWN,
+        }
+    }
+
+    /// Where the frame was written to in front of the instruction at `before`.
+    pub fn written_before(&self, before: Svma) -> impl Iterator<Item = Address> {
+        let is_early = move |stores: &Vec<Store>| stores.first().is_some_and(|store| store.by < before);
+        self.frame.stores.iter().filter(move |(_, stores)| is_early(stores)).map(|(address, _)| *address)
+    }
+
+    /// Whether nothing but the frame was written to in front of the instruction at `before`: what pointers lead to is as it was.
+    #[must_use]
+    pub fn leaves_memory_until(&self, before: Svma) -> bool {
+        self.frame.wrote_outside.is_none_or(|by| by >= before)
     }
 
     /// What a register was set to first, if that is an address in the frame: it is a frame pointer.

@@ -164,7 +164,9 @@ impl<'a> Coroner<'a> {
             probes: report::Probes {
                 attached: recorder.attached().functions as u64,
                 skipped: self.prepared.plan.skipped.iter().map(report::Skipped::from).collect(),
+                dropped: Vec::new(),
             },
+            dropped: recorder.dropped(),
             modules: self.modules(&modules, bias),
             registers: RegisterNames {
                 general: &general,
@@ -195,6 +197,7 @@ impl<'a> Coroner<'a> {
             report.fault.ended_by = case.chain.map(|chain| ending.ended_by(&chain, report.process.pid, started_ns));
             report.fault.survived = case.survived;
             crash::source::attach(&mut report.threads, self.run.owner());
+            self.run.redaction.apply(&mut report);
             report
         };
         cases.into_iter().map(report).collect()

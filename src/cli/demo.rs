@@ -9,7 +9,7 @@ use crate::launch::Ending;
 use crate::plan::build::Options;
 use crate::plan::select::Selection;
 use crate::probe::Settings;
-use crate::report::bound;
+use crate::report::{Redaction, bound};
 
 /// Arguments of `lastwords demo`.
 #[derive(Debug, clap::Args)]
@@ -36,8 +36,10 @@ pub fn run(args: &DemoArgs, verbose: bool) -> Result<u8, Error> {
         options: Options::default(),
         settings: Settings::default(),
         tier: None,
+        budget: None,
         identity: None,
         output: Output::Nowhere,
+        redaction: Redaction::default(),
         max_report_bytes: bound::DEFAULT_BYTES,
         flush: false,
         verbose,

@@ -5,7 +5,10 @@ use std::path::Path;
 
 use super::error::{Error, FAILURE};
 use crate::address::FileOffset;
-use crate::plan::{EntrySite, Exits, FunctionPlan, Limits, Plan};
+use crate::arch::cost::{Costs, SINGLE_STEPPED};
+use crate::arch::host;
+use crate::plan::{EntrySite, ExitPlan, Exits, FunctionPlan, Limits, Plan};
+use crate::probe::calibrate;
 use crate::probe::kernel_types::KernelTypes;
 use crate::probe::{ProbeError, Recorder, Settings, Tier};
 
@@ -39,6 +42,7 @@ pub fn run() -> Result<u8, Error> {
     let mut findings = vec![kernel(), kernel_types(), capabilities(), memory_lock(), perf_events()];
     findings.extend(tiers.iter().map(|(tier, result)| probes(*tier, result, best)));
     anstream::print!("{}", render(&findings));
+    anstream::print!("{}", costs(&calibrate::costs()));
     match best {
         Some(tier) => {
             anstream::println!("\nPrograms can be recorded here, by {tier}.");
@@ -61,6 +65,16 @@ fn render(findings: &[Finding]) -> String {
         }
     }
     text
+}
+
+/// What a probe costs, by the instruction that it stands on.
+fn costs(costs: &Costs) -> String {
+    let how = match costs.is_measured {
+        true => "measured here since the machine was started",
+        false => "not measured here: these are assumed",
+    };
+    let lines = calibrate::describe(costs, host()).into_iter().map(|line| format!("      {line}\n"));
+    format!("\nA probe costs, by the instruction that it stands on ({how}):\n{}", lines.collect::<String>())
 }
 
 fn kernel() -> Finding {
@@ -150,14 +164,16 @@ fn plan_for_ourselves() -> Option<Plan> {
         declared: None,
         object: 0,
         address,
-        entry: EntrySite { offset, address, cfa_offset: 8 },
+        entry: EntrySite { offset, address, cfa_offset: 8, class: SINGLE_STEPPED, obstacle: None },
         exits: Exits::Trampoline,
         steps: vec![],
         arguments: vec![],
         returns: None,
+        exit: ExitPlan::default(),
         unseen_exits: None,
         has_debug_info: false,
         limits: Limits::default(),
+        weight: crate::plan::Weight::default(),
     };
     Some(Plan { objects: vec![path.to_owned()], functions: vec![function], ..Plan::default() })
 }

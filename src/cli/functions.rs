@@ -6,23 +6,33 @@ use std::io::{self, Write};
 
 use clap::Args;
 
+use super::capture::CaptureArgs;
 use super::selection::SelectionArgs;
+use crate::address::{Avma, Svma};
 use crate::arch;
+use crate::arch::cost::Costs;
 use crate::binary::{Binary, BinaryError, find_program};
 use crate::plan::build::{Options, Prepared, prepare};
 use crate::plan::capture::readable;
 use crate::plan::describe::describe;
+use crate::plan::placement::exit_cost_ns;
 use crate::plan::select::SelectError;
-use crate::plan::{FunctionPlan, Plan};
+use crate::plan::{Exits, FunctionPlan, Plan};
+use crate::probe::calibrate;
 
 /// Arguments of `lastwords functions`.
 #[derive(Args, Clone, Debug)]
 pub struct FunctionsArgs {
     #[command(flatten)]
     selection: SelectionArgs,
+    #[command(flatten)]
+    capture: CaptureArgs,
     /// Show the steps by which the arguments are captured
     #[arg(long)]
     plan: bool,
+    /// Show where the probes stand, what they cost and what can be read there
+    #[arg(long)]
+    placement: bool,
     /// The program
     #[arg(value_name = "PROG")]
     program: OsString,
@@ -69,18 +79,27 @@ impl FunctionsError {
 /// If the program cannot be read, nothing is selected, or `out` does not take the list.
 pub fn run(arguments: &FunctionsArgs, out: &mut impl Write, notes: &mut impl Write) -> Result<(), FunctionsError> {
     let program = Binary::open(&find_program(&arguments.program)?)?;
-    let prepared = prepare(program, &arguments.selection.selection(), &Options::default())?;
+    let measured = calibrate::known();
+    if arguments.placement && measured.is_none() {
+        writeln!(
+            notes,
+            "note: what probes cost here was not measured since the machine was started: `lastwords doctor` does it"
+        )?;
+    }
+    let costs = measured.unwrap_or_else(|| Costs::defaults(arch::host()));
+    let options = Options { costs: Some(costs.clone()), ..arguments.capture.options() };
+    let prepared = prepare(program, &arguments.selection.selection(), &options)?;
     for note in &prepared.notes {
         writeln!(notes, "note: {note}")?;
     }
-    match write_list(&prepared, arguments.plan, out) {
+    match write_list(&prepared, arguments, &costs, out) {
         // `lastwords functions PROG | head` has seen enough.
         Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(()),
         written => Ok(written?),
     }
 }
 
-fn write_list(prepared: &Prepared, with_plan: bool, out: &mut impl Write) -> io::Result<()> {
+fn write_list(prepared: &Prepared, arguments: &FunctionsArgs, costs: &Costs, out: &mut impl Write) -> io::Result<()> {
     let plan = &prepared.plan;
     for function in &plan.functions {
         match &function.declared {
@@ -88,7 +107,10 @@ fn write_list(prepared: &Prepared, with_plan: bool, out: &mut impl Write) -> io:
             None => write!(out, "{}+{}: ", plan.objects[function.object].display(), function.address)?,
         }
         write!(out, "{}", Outline { function, plan })?;
-        if with_plan {
+        if arguments.placement {
+            writeln!(out, "    {}", Placed { function, binary: &prepared.binaries[function.object], costs })?;
+        }
+        if arguments.plan {
             let text = describe(function, &plan.types, arch::host());
             text.lines().try_for_each(|line| writeln!(out, "    {line}"))?;
         }
@@ -123,7 +145,7 @@ impl fmt::Display for Outline<'_> {
             names.iter().zip(&function.arguments).map(|(name, it)| format!("{name}: {}", name_of(it.ty))).collect();
         write!(f, "{}({})", function.name, list.join(", "))?;
         if let Some(returns) = &function.returns {
-            write!(f, " -> {}", name_of(returns.ty))?;
+            write!(f, " -> {}", name_of(returns.value.ty))?;
         }
         writeln!(f)?;
         for (name, argument) in names.iter().zip(&function.arguments) {
@@ -132,6 +154,39 @@ impl fmt::Display for Outline<'_> {
             }
         }
         Ok(())
+    }
+}
+
+/// Where the probes of a function stand: `+0x1 push rbx: push, 0.9 us; return by trampoline, 1.2 us`.
+struct Placed<'a> {
+    function: &'a FunctionPlan,
+    binary: &'a Binary,
+    costs: &'a Costs,
+}
+
+/// No instruction is longer (Intel SDM volume 2, section 2.3.11).
+const MAX_INSTRUCTION_BYTES: u64 = 15;
+
+impl fmt::Display for Placed<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { function, binary, costs } = self;
+        let site = &function.entry;
+        let end = (1..=MAX_INSTRUCTION_BYTES).rev().map(|bytes| Svma(site.address.0.saturating_add(bytes)));
+        let bytes = end.into_iter().find_map(|end| binary.code(site.address..end)).unwrap_or_default();
+        let text = arch::host().decode(bytes, Avma(site.address.0)).map_or("?".to_owned(), |it| it.text);
+        let class = arch::host().probe_classes().get(usize::from(site.class.0)).map_or("?", |class| class.name);
+        let microseconds = |ns: u64| format!("{}.{} us", ns / 1000, ns % 1000 / 100);
+        let distance = site.address.0.wrapping_sub(function.address.0);
+        write!(f, "+{distance:#x} {text}: {class}, {}", microseconds(costs.of(site.class).into()))?;
+        if let Some(obstacle) = site.obstacle {
+            write!(f, " ({obstacle})")?;
+        }
+        let exit = microseconds(exit_cost_ns(&function.exits, costs));
+        match &function.exits {
+            Exits::Trampoline => write!(f, "; return by trampoline, {exit}"),
+            Exits::Instructions(sites) => write!(f, "; return at {} instructions, {exit}", sites.len()),
+            Exits::Unseen(reason) => write!(f, "; return unseen: {reason}"),
+        }
     }
 }
 
@@ -190,6 +245,7 @@ mod tests {
         ";
         let fixture = Fixture::compile("gcc", &["-O2", "-g"], source);
         let text = list(&fixture, &["--plan", "-f", "take"]).unwrap();
+        let text = text.split("at the return").next().unwrap();
         let lines: Vec<&str> = text.lines().filter(|line| line.contains('#')).map(|line| &line[4..]).collect();
         insta::assert_snapshot!(lines.join("\n"), @"
         #0 rdi

@@ -3,6 +3,8 @@
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 
+use super::budget::{self, BudgetArgs};
+use super::capture::CaptureArgs;
 use super::error::Error;
 use super::selection::SelectionArgs;
 use super::signals::Signals;
@@ -11,33 +13,21 @@ use super::{coroner, page};
 use crate::binary::{Binary, Streams, find_program};
 use crate::launch::{Ending, Identity, Suspended};
 use crate::plan::build::{Options, prepare};
-use crate::plan::capture::Limits;
-use crate::plan::pairs::Length;
-use crate::plan::returns::Returns;
 use crate::plan::select::Selection;
-use crate::probe::{MappingLog, Recorder, Settings, Tier};
-use crate::report::{self, Owner, WriteError, bound};
+use crate::probe::calibrate;
+use crate::probe::{Budget, MappingLog, Recorder, Settings, Tier};
+use crate::report::{self, Owner, Redaction, WriteError, bound};
 
 /// Arguments of `lastwords run`.
 #[derive(Debug, clap::Args)]
 pub struct RunArgs {
     #[command(flatten)]
     selection: SelectionArgs,
+    #[command(flatten)]
+    capture: CaptureArgs,
     /// Calls to keep of each thread
     #[arg(long, value_name = "N", default_value_t = 64, value_parser = clap::value_parser!(u32).range(1..=1 << 20))]
     calls: u32,
-    /// Bytes to keep of a string
-    #[arg(long, value_name = "BYTES", default_value_t = 256, value_parser = clap::value_parser!(u32).range(1..=4096))]
-    string: u32,
-    /// Pointers to follow, one after the other: 0 follows only texts
-    #[arg(long, value_name = "N", default_value_t = 3, value_parser = clap::value_parser!(u32).range(0..=8))]
-    depth: u32,
-    /// Bytes to keep of a call for what is behind its pointers, texts that are arguments themselves not counted
-    #[arg(long, value_name = "BYTES", default_value_t = 1024, value_parser = clap::value_parser!(u32).range(0..=8192))]
-    bytes: u32,
-    /// In FUNCTION, LENGTH counts what POINTER points to, which their names do not tell (repeatable)
-    #[arg(long = "len", value_name = "FUNCTION:POINTER=LENGTH", value_parser = Length::parse)]
-    lengths: Vec<Length>,
     /// Threads that can be recorded at the same time
     #[arg(long, value_name = "N", default_value_t = 256, value_parser = clap::value_parser!(u32).range(1..=1 << 16))]
     threads: u32,
@@ -50,9 +40,8 @@ pub struct RunArgs {
     /// Report faults that the program survives, too
     #[arg(long)]
     handled: bool,
-    /// Whether to record what calls return, and how long they take
-    #[arg(long, value_enum, default_value_t = Returns::Auto, value_name = "WHEN")]
-    returns: Returns,
+    #[command(flatten)]
+    budget: BudgetArgs,
     /// How to place the probes (default: the best that this kernel has)
     #[arg(long, value_enum)]
     tier: Option<Tier>,
@@ -65,6 +54,12 @@ pub struct RunArgs {
     /// Write what the program had not written to stdout and stderr when it died, after its end
     #[arg(long)]
     flush: bool,
+    /// Keep the values of what has this name out of reports and pages: a function, argument, member, key or type (repeatable)
+    ///
+    /// GLOB as for `-f`. Of a function, all values are left out; of a type, those whose type is made of it, pointers included. What holds a
+    /// text that was left out is left out, too. Not covered: registers, and output that the program had not written.
+    #[arg(long, value_name = "GLOB", value_parser = clap::builder::NonEmptyStringValueParser::new())]
+    redact: Vec<String>,
     /// Bytes of a report at the most (`512K`, `2M`): what is least useful is left out, and said to be
     #[arg(long, value_name = "SIZE", default_value = "8M", value_parser = parse_size)]
     max_report: u64,
@@ -90,10 +85,14 @@ pub struct Run {
     pub settings: Settings,
     /// Only this tier.
     pub tier: Option<Tier>,
+    /// How much of the time the probes may take; `None` for any amount.
+    pub budget: Option<Budget>,
     /// Who the program runs as.
     pub identity: Option<Identity>,
     /// Where reports go.
     pub output: Output,
+    /// What is kept out of reports.
+    pub redaction: Redaction,
     /// Bytes of a report at the most.
     pub max_report_bytes: u64,
     /// Write what the program had not written itself.
@@ -142,16 +141,7 @@ impl Run {
             program: find_program(&name)?,
             arguments: args.command,
             selection: args.selection.selection(),
-            options: Options {
-                limits: Limits {
-                    string_bytes: args.string,
-                    depth: args.depth,
-                    reach_bytes: args.bytes,
-                    ..Limits::default()
-                },
-                returns: args.returns,
-                lengths: args.lengths,
-            },
+            options: args.capture.options(),
             settings: Settings {
                 calls: args.calls,
                 threads: args.threads,
@@ -161,8 +151,10 @@ impl Run {
                 ..Settings::default()
             },
             tier: args.tier,
+            budget: args.budget.budget(),
             identity: Identity::choose(args.user.as_deref())?,
             output,
+            redaction: Redaction::new(&args.redact),
             max_report_bytes: args.max_report,
             flush: args.flush,
             verbose,
@@ -190,7 +182,8 @@ pub fn run(args: RunArgs, verbose: bool) -> Result<Ending, Error> {
 /// As [`run`].
 pub fn execute(run: &Run) -> Result<Ending, Error> {
     run.output.check(run.owner())?;
-    let prepared = prepare(Binary::open(&run.program)?, &run.selection, &run.options)?;
+    let options = Options { costs: Some(calibrate::costs()), ..run.options.clone() };
+    let prepared = prepare(Binary::open(&run.program)?, &run.selection, &options)?;
     let settings = Settings { streams: Streams::of(&prepared.binaries[0]), ..run.settings.clone() };
     let mut recorder = Recorder::load(&prepared.plan, &settings)?;
     let attached = recorder.attach(&prepared.plan, run.tier)?;
@@ -205,6 +198,9 @@ pub fn execute(run: &Run) -> Result<Ending, Error> {
         ));
         prepared.notes.iter().for_each(|note| page::note(format_args!("{note}")));
     }
+    if let Some(budget) = run.budget {
+        recorder.keep_within(budget, &prepared.plan);
+    }
     let suspended = Suspended::new(&run.program, &run.arguments, run.identity.as_ref())?;
     recorder.watch(suspended.pid().as_raw().cast_unsigned())?;
     let signals = watch::Signals::take().map_err(Error::Wait)?;
@@ -212,7 +208,14 @@ pub fn execute(run: &Run) -> Result<Ending, Error> {
         MappingLog::watch(suspended.pid()).inspect_err(|error| tracing::debug!(%error, "mappings are not told")).ok();
     let running = suspended.start()?;
     let mut coroner = coroner::Coroner::new(run, &prepared, running.pid());
-    let ending = until_end(running, signals, &mut recorder, &mut mappings, |death, mapped, recorder| {
+    let look = |recorder: &mut Recorder| {
+        let changes = recorder.govern(&prepared.plan);
+        if run.verbose {
+            changes.iter().for_each(|change| budget::tell(change, &prepared.plan));
+        }
+        recorder.next_look()
+    };
+    let ending = until_end(running, signals, &mut recorder, &mut mappings, look, |death, mapped, recorder| {
         coroner.examine(&death, &mapped, recorder);
     })
     .map_err(Error::Wait)?;

@@ -10,20 +10,24 @@ use super::recent::Moment;
 use super::text::Text;
 use super::variables::{Bounds, Variables, entry};
 use super::{
-    Context, RawCall, RegisterNames, Snapshot, ThreadHistory, decode, explain, frames, overwritten, returned, streams,
-    unwind,
+    Context, RawCall, RegisterNames, Snapshot, ThreadHistory, at_return, decode, dropped, explain, frames, overwritten,
+    returned, streams, unprobed, unwind,
 };
 use crate::address::Avma;
 use crate::dwarf::function::SourceLine;
 use crate::plan::Plan;
 use crate::report::{
-    Address, Call, Frame, Process, Recorder, Registers, Report, ReturnState, Returned, SCHEMA, Thread,
+    Address, Call, Frame, Probes, Process, Recorder, Registers, Report, ReturnState, Returned, SCHEMA, Thread,
 };
 
 /// The report about the process that left this snapshot, and was watched by this plan.
 #[must_use]
 pub fn assemble(snapshot: &Snapshot, plan: &Plan, context: Context<'_>) -> Report {
     let process = process(snapshot, &context);
+    let probes = Probes {
+        dropped: dropped::listed(&context.dropped, plan, snapshot.event.watched.started_ns),
+        ..context.probes.clone()
+    };
     let threads = threads(snapshot, plan, &context);
     let evidence = Evidence {
         code: context.code,
@@ -44,7 +48,7 @@ pub fn assemble(snapshot: &Snapshot, plan: &Plan, context: Context<'_>) -> Repor
         ),
         recorder: recorder(snapshot, &context),
         tool: context.tool,
-        probes: context.probes,
+        probes,
         modules: context.modules,
         dropped: Vec::new(),
     }
@@ -109,9 +113,14 @@ fn thread(history: &ThreadHistory, walk: Walk<'_, '_>) -> Thread {
     let older = history.calls.len().saturating_sub(RECENT_CALLS as usize);
     let calls = history.calls.iter().zip(left).enumerate().map(|(index, (raw, is_left))| {
         let now = (crashed && index >= older).then_some(Moment { memory: &snapshot.memory, stack_pointer });
-        Call { by_handler: raw.record.sequence >= before_handler, ..call(raw, plan, context, started_ns, is_left, now) }
+        let mut call = call(raw, plan, context, started_ns, is_left, now);
+        if dropped::may_have_missed_return(&raw.record, &context.dropped) {
+            returned::forget(&mut call.returned, dropped::RETURN_MISSED);
+        }
+        Call { by_handler: raw.record.sequence >= before_handler, ..call }
     });
-    let walk = Walk { calls: &history.calls, stack_end: header.death.stack_end, crashed, ..walk };
+    let calls_of_frames = dropped::with_known_end(&history.calls, &context.dropped);
+    let walk = Walk { calls: &calls_of_frames, stack_end: header.death.stack_end, crashed, ..walk };
     let mut thread = Thread {
         calls: calls.collect(),
         calls_total: Some(header.calls),
@@ -119,6 +128,7 @@ fn thread(history: &ThreadHistory, walk: Walk<'_, '_>) -> Thread {
         ..thread_in_state(seen_or_global(header.ns_tid, header.tid), state, &walk)
     };
     entry::join(&mut thread.frames, &mut thread.calls);
+    unprobed::add(&mut thread, plan, state.at_ns.saturating_sub(started_ns));
     thread
 }
 
@@ -205,7 +215,7 @@ fn frame(pc: Address, context: &Context<'_>) -> Frame {
     Frame { n: Some(0), address: pc, function, symbol, file, line, ..Frame::default() }
 }
 
-fn file_and_line(place: Option<&SourceLine>) -> (Option<String>, Option<u32>) {
+pub(super) fn file_and_line(place: Option<&SourceLine>) -> (Option<String>, Option<u32>) {
     place.map(|place| (place.file.to_string_lossy().into_owned(), place.line)).unzip()
 }
 
@@ -227,6 +237,10 @@ fn call(
         return Call { n: record.sequence, at_ns, returned, reason, ..Call::default() };
     };
     let (file, line) = file_and_line(function.declared.as_ref());
+    let args = match now {
+        Some(moment) => decode::arguments_then_and_now(function, meaning, &raw.data, moment),
+        None => decode::arguments(function, meaning, &raw.data),
+    };
     Call {
         n: record.sequence,
         function: function.name.clone(),
@@ -234,11 +248,8 @@ fn call(
         file,
         line,
         at_ns,
-        args: match now {
-            Some(moment) => decode::arguments_then_and_now(function, meaning, &raw.data, moment),
-            None => decode::arguments(function, meaning, &raw.data),
-        },
-        returned: returned::returned(record, function, &plan.types, is_left),
+        args: at_return::with_changes(args, raw, function, meaning),
+        returned: returned::returned(raw, function, meaning, is_left),
         frame: None,
         by_handler: false,
         reason: None,

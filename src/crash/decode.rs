@@ -16,7 +16,7 @@ use super::{follow, pair, recent, scalar, tuples, variants};
 use crate::address::{Avma, Svma};
 use crate::dwarf::types::{Aggregate, Type, TypeId, TypeKind, TypeTable};
 use crate::plan::outputs::{Output, split};
-use crate::plan::{Followed, FunctionPlan};
+use crate::plan::{ArgumentPlan, Followed, FunctionPlan};
 use crate::report::{Address, State, Value};
 
 /// Values within values within values: damaged debug info may have types that contain themselves.
@@ -51,10 +51,11 @@ pub struct Meaning<'a> {
 #[must_use]
 pub fn arguments(plan: &FunctionPlan, meaning: Meaning<'_>, data: &[u8]) -> Vec<Value> {
     let types = meaning.types;
+    let data = plan.entry_data(data);
     let outputs = split(&plan.steps, data);
     let recorded = Recorded::new(&plan.steps, data, &outputs);
     let reached = Reached::new(&recorded, plan.limits, meaning.symbols);
-    (0..plan.arguments.len()).map(|index| argument(plan, index, types, &outputs, &reached)).collect()
+    (0..plan.arguments.len()).map(|index| argument(&plan.arguments, index, types, &outputs, &reached)).collect()
 }
 
 /// The same, and what their pointers lead to in the memory at the moment of death, where that is something else.
@@ -65,28 +66,28 @@ pub fn arguments_then_and_now(
     data: &[u8],
     moment: Moment<'_>,
 ) -> Vec<Value> {
-    let outputs = split(&plan.steps, data);
+    let outputs = split(&plan.steps, plan.entry_data(data));
     let (types, reached) = (meaning.types, Reached::new(moment.memory, plan.limits, meaning.symbols));
     let then = arguments(plan, meaning, data).into_iter().enumerate();
     then.map(|(index, mut then)| {
-        recent::mark(&mut then, argument(plan, index, types, &outputs, &reached), moment);
+        recent::mark(&mut then, argument(&plan.arguments, index, types, &outputs, &reached), moment);
         then
     })
     .collect()
 }
 
-/// One argument, whose pointers lead into some memory.
-fn argument<H: Held>(
-    function: &FunctionPlan,
+/// One of a call's arguments, whose pointers lead into some memory.
+pub fn argument<H: Held>(
+    arguments: &[ArgumentPlan],
     index: usize,
     types: &TypeTable,
     outputs: &[Output<'_>],
     reached: &Reached<'_, H>,
 ) -> Value {
-    let plan = &function.arguments[index];
+    let plan = &arguments[index];
     let bytes = Bytes::assemble(&plan.pieces, outputs);
     if let Some(Followed::Paired { length, element, .. }) = plan.follows.first().map(|follow| follow.what)
-        && let Some(counter) = function.arguments.get(length)
+        && let Some(counter) = arguments.get(length)
     {
         let count = Bytes::assemble(&counter.pieces, outputs);
         let ty = types.get(plan.ty).name.clone();
@@ -101,12 +102,6 @@ fn argument<H: Held>(
         Ok(register) if plan.guessed => scalar::guessed(value, register),
         _ => value,
     }
-}
-
-/// A value of this type whose bytes are just these, and which points to nothing that was read.
-#[must_use]
-pub fn plain(ty: TypeId, types: &TypeTable, bytes: &Bytes) -> Value {
-    Decoder { types, behind: None, bytes, parts: Cell::new(0), trail: None }.value(None, ty, 0, 0)
 }
 
 /// Memory that is known by its addresses: that of a dead process, or what a call's record kept of it.

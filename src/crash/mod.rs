@@ -3,9 +3,11 @@
 //! Nothing here fails: the process is dead, and what is missing is said in the report, with its reason.
 
 pub mod assemble;
+mod at_return;
 pub mod code;
 mod containers;
 pub mod decode;
+pub mod dropped;
 mod dynamic;
 pub mod explain;
 pub mod fold;
@@ -28,6 +30,7 @@ pub mod source;
 pub mod streams;
 mod text;
 mod tuples;
+mod unprobed;
 pub mod unwind;
 pub mod variables;
 mod variants;
@@ -91,6 +94,8 @@ pub struct Context<'a> {
     pub string_bytes: u32,
     /// What is probed, and what is not.
     pub probes: report::Probes,
+    /// Functions that lost their probes on the way.
+    pub dropped: Vec<crate::probe::Dropped>,
     /// The files that were mapped as code.
     pub modules: Vec<report::Module>,
     /// What the architecture calls the words of the saved registers.

@@ -104,6 +104,10 @@ pub struct Aggregate {
     pub parameters: Vec<TypeId>,
     /// `true` where debug info says that functions are given a pointer to it (`DW_CC_pass_by_reference`); gcc never says so.
     pub is_passed_by_reference: bool,
+    /// `true` where debug info says that they are given all of it (`DW_CC_pass_by_value`); gcc never says so either.
+    pub is_passed_by_value: bool,
+    /// `true` where a destructor of its own is declared, or a table of virtual functions: copying it is more than copying its bytes.
+    pub has_destructor: bool,
 }
 
 /// Members of which a discriminant says whether they are there (DWARF 5, section 5.7.10).

@@ -4,12 +4,14 @@ use rayon::prelude::*;
 
 use super::capture::{self, Context, Limits, register_type};
 use super::pairs::Length;
+use super::placement::EntryPlace;
 use super::returns::{Returns, StackUse};
 use super::select::{SelectError, Selected, Selection, select};
 use super::{Plan, Skipped};
 use crate::address::FileOffset;
 use crate::arch;
 use crate::arch::code::Code;
+use crate::arch::cost::Costs;
 use crate::binary::Binary;
 use crate::dwarf::function::Function;
 
@@ -20,8 +22,14 @@ pub struct Options {
     pub limits: Limits,
     /// Whether their returns are asked for.
     pub returns: Returns,
+    /// Whether what arguments point to is captured a second time, when the call returns.
+    pub after: bool,
     /// Which arguments are the lengths of others, where their names do not say so.
     pub lengths: Vec<Length>,
+    /// What probes cost here; the table of defaults where nobody has measured it.
+    pub costs: Option<Costs>,
+    /// Where the probes of entries may stand.
+    pub entry_place: EntryPlace,
 }
 
 /// A plan, and the files that it is for.
@@ -43,6 +51,7 @@ pub fn prepare(program: Binary, selection: &Selection, options: &Options) -> Res
     let mut types = std::mem::take(&mut selected.types);
     let register_type = register_type(&mut types);
     let stack_use = stack_use(&selected);
+    let costs = options.costs.clone().unwrap_or_else(|| Costs::defaults(arch::host()));
     let context = Context {
         arch: arch::host(),
         types: &types,
@@ -50,7 +59,10 @@ pub fn prepare(program: Binary, selection: &Selection, options: &Options) -> Res
         limits: options.limits,
         lengths: &options.lengths,
         returns: options.returns,
+        after: options.after,
         stack_use: &stack_use,
+        costs: &costs,
+        entry_place: options.entry_place,
     };
     let compiled: Vec<Result<_, Skipped>> = selected
         .functions
@@ -83,7 +95,7 @@ fn compile(
     };
     let code = Code::read(&function.ranges, bytes_of)
         .map_err(|error| Skipped { function: function.name.clone(), reason: error.to_string() })?;
-    capture::compile(function, object, &code, context)
+    capture::compile(function, object, &code.in_file(binary), context)
 }
 
 /// Judged over all files together: an exception that one of them throws passes through the frames of the others.

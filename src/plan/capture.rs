@@ -4,14 +4,16 @@
 
 use super::locate::{Locator, Part, Span, Spot};
 use super::pairs::{self, Length};
+use super::placement::{EntryPlace, Placement, Placing};
 use super::pointers::pointers_in;
-use super::reach::{Candidate, Reach, count_at};
+use super::reach::Reach;
 use super::returns::{Returns, StackUse, return_policy};
-use super::shape::{Shape, is_c_string};
-use super::steps::{Count, StepList};
-use super::{ArgumentPlan, Followed, FunctionPlan, PieceSource, ReturnPlan, Skipped, Source, contradiction, site};
+use super::shape::Shape;
+use super::steps::StepList;
+use super::{ArgumentPlan, FunctionPlan, PieceSource, Skipped, Source, candidates, contradiction, exit, weight};
 use crate::arch::Architecture;
 use crate::arch::code::Code;
+use crate::arch::cost::Costs;
 use crate::dwarf::function::{Function, Location, Parameter, Piece};
 use crate::dwarf::types::{Type, TypeId, TypeKind, TypeTable};
 
@@ -49,8 +51,14 @@ pub struct Context<'a> {
     pub lengths: &'a [Length],
     /// Whether returns are asked for.
     pub returns: Returns,
+    /// Whether what arguments point to is asked for a second time, when the call returns.
+    pub after: bool,
     /// What the program does with its stacks.
     pub stack_use: &'a StackUse,
+    /// What probes cost.
+    pub costs: &'a Costs,
+    /// Where the probes of entries may stand.
+    pub entry_place: EntryPlace,
 }
 
 /// Adds the type of a register of which nothing is known.
@@ -68,21 +76,37 @@ pub fn compile(
     let skip = |reason: String| Skipped { function: function.name.clone(), reason };
     let cfa_offset = function.entry_cfa_offset.unwrap_or(context.arch.entry_cfa_offset());
     let inspection = context.arch.inspect(code, cfa_offset).map_err(|error| skip(error.to_string()))?;
-    let entry = site::entry_site(code, &inspection, cfa_offset, &function.name)?;
-    let policy = return_policy(function, context.stack_use, context.returns);
-    let (exits, unseen_exits) = site::exits(context.arch, code, &inspection, &entry, policy);
     let locator = Locator { arch: context.arch, entry: &inspection.entry, frame_base: function.frame_base, cfa_offset };
-
     let mut compiler = Compiler { context, locator, steps: StepList::default() };
-    let arguments = match function.from_symbol_table {
-        true => compiler.guessed_arguments(),
-        false => compiler.arguments(function),
+    let shapes: Vec<Shape> = function.parameters.iter().map(|parameter| compiler.shape_of(parameter.ty)).collect();
+    let hidden = exit::hidden_argument(function, context);
+    let mut at_entry =
+        if function.from_symbol_table { compiler.guessed_spans() } else { compiler.spans_of_all(function, &shapes) };
+    let placing = Placing {
+        arch: context.arch,
+        code,
+        inspection: &inspection,
+        entry_cfa_offset: cfa_offset,
+        costs: context.costs,
+        entry_place: context.entry_place,
+        returns: context.returns,
+        policy: return_policy(function, context.stack_use, context.returns),
+        shapes: &shapes,
+        reads_memory: compiler.reads_memory(function, &at_entry),
+        is_unknown: function.from_symbol_table,
     };
-    let returns = function.return_type.and_then(|ty| {
-        let place = context.arch.return_place(ty, function.language, context.types)?;
-        Some(ReturnPlan { ty, place })
-    });
+    at_entry.extend(hidden.clone().map(|span| vec![span]));
+    let placement = placing.place(&at_entry, &function.name)?;
+    let Placement { entry, exits, unseen_exits, arguments: mut spans } = placement;
+    let hidden = hidden.and_then(|_| spans.pop()?.pop()).map(|span| compiler.piece(span));
+    let arguments = match function.from_symbol_table {
+        true => compiler.guessed_arguments(spans),
+        false => compiler.arguments(function, &shapes, spans),
+    };
+    let steps = compiler.steps;
+    let (returns, exit) = exit::compile(function, &exits, (&arguments, hidden), &steps, context);
     Ok(FunctionPlan {
+        weight: weight::weight(&function.name, code, (&entry, &exits), context),
         name: function.name.clone(),
         symbol: function.symbol.clone(),
         declared: function.declared.clone(),
@@ -91,9 +115,10 @@ pub fn compile(
         entry,
         exits,
         unseen_exits,
-        steps: compiler.steps.into_steps(),
+        steps: steps.into_steps(),
         arguments,
         returns,
+        exit,
         has_debug_info: !function.from_symbol_table,
         limits: context.limits,
     })
@@ -124,20 +149,39 @@ struct Compiler<'a> {
 }
 
 impl Compiler<'_> {
-    fn arguments(&mut self, function: &Function) -> Vec<ArgumentPlan> {
-        let parameters = &function.parameters;
-        let shapes: Vec<_> = parameters.iter().map(|parameter| self.shape_of(parameter.ty)).collect();
-        let located = parameters.iter().zip(&shapes).map(|(parameter, shape)| self.spans(parameter, shape));
-        let mut located: Vec<_> = located.collect();
+    /// Where all parameters were at the entry.
+    fn spans_of_all(&self, function: &Function, shapes: &[Shape]) -> Vec<Vec<Span>> {
+        let parameters = function.parameters.iter().zip(shapes);
+        let mut located: Vec<_> = parameters.map(|(parameter, shape)| self.spans(parameter, shape)).collect();
         contradiction::withdraw(&mut located, function, self.context.types, self.context.arch);
+        located
+    }
+
+    /// Whether anything is read that code in front of the probe could have changed, the stack not counted.
+    fn reads_memory(&self, function: &Function, located: &[Vec<Span>]) -> bool {
+        let is_behind = |span: &Span| matches!(span.spot, Spot::Memory { register, .. } if register != self.context.arch.stack_pointer());
+        let pairs = pairs::find(function, self.context.lengths, self.context.types);
+        let has_pointers = |parameter: &Parameter| {
+            let size = self.shape_of(parameter.ty).bytes.len() as u32;
+            !pointers_in(parameter.name.as_deref(), parameter.ty, size, self.context.types).is_empty()
+        };
+        located.iter().flatten().any(is_behind)
+            || pairs.iter().any(Option::is_some)
+            || function.parameters.iter().any(has_pointers)
+    }
+
+    fn arguments(&mut self, function: &Function, shapes: &[Shape], located: Vec<Vec<Span>>) -> Vec<ArgumentPlan> {
+        let parameters = &function.parameters;
         let mut arguments = Vec::new();
-        for ((parameter, shape), spans) in parameters.iter().zip(&shapes).zip(located) {
+        for ((parameter, shape), spans) in parameters.iter().zip(shapes).zip(located) {
             arguments.push(self.argument(parameter, shape, spans));
         }
         // What follows pointers has no fixed size, so it stands behind all that has.
-        let pairs = pairs::find(function, self.context.lengths, self.context.types);
-        let candidates =
-            (0..arguments.len()).flat_map(|argument| self.candidates(argument, &arguments, &pairs)).collect();
+        let Context { types, lengths, .. } = self.context;
+        let pairs = pairs::find(function, lengths, types);
+        let candidates = (0..arguments.len())
+            .flat_map(|argument| candidates::of_argument(argument, &arguments, &pairs, &self.steps, types))
+            .collect();
         let reach = Reach::new(self.context.types, self.context.limits, &mut self.steps);
         let follows = reach.follow(candidates, arguments.len());
         for (argument, follows) in arguments.iter_mut().zip(follows) {
@@ -146,56 +190,20 @@ impl Compiler<'_> {
         arguments
     }
 
-    /// The pointers in an argument that have a place in a record.
-    fn candidates(&self, index: usize, arguments: &[ArgumentPlan], pairs: &[Option<Followed>]) -> Vec<Candidate> {
-        let argument = &arguments[index];
-        if let Some(Some(paired @ Followed::Paired { length, element, .. })) = pairs.get(index).copied()
-            && let Some(candidate) = self.paired(index, arguments, paired, length, element)
-        {
-            return vec![candidate];
-        }
-        let ty = self.context.types.resolve(argument.ty);
-        let is_text = is_c_string(ty, self.context.types) || matches!(ty.name.as_str(), "&str" | "&mut str");
-        let size = argument.pieces.iter().fold(0u32, |size, piece| size.saturating_add(piece.size));
-        let place = |at| self.data_offset(&argument.pieces, at, 8);
-        let candidate = |pointer: &super::pointers::Pointer| {
-            let base = place(pointer.at).filter(|base| base.is_multiple_of(8))?;
-            let candidate =
-                Candidate::of_argument(index, pointer.at, base, pointer.lead, count_at(pointer.lead, place)?);
-            Some(if is_text { candidate.whole() } else { candidate })
-        };
-        let pointers = pointers_in(argument.name.as_deref(), argument.ty, size, self.context.types);
-        pointers.iter().filter_map(candidate).collect()
-    }
-
-    /// A pointer whose length is another argument.
-    fn paired(
-        &self,
-        index: usize,
-        arguments: &[ArgumentPlan],
-        what: Followed,
-        length: usize,
-        element: u16,
-    ) -> Option<Candidate> {
-        let base = self.data_offset(&arguments[index].pieces, 0, 8)?;
-        let number = arguments.get(length)?;
-        let bytes = u16::try_from(self.context.types.resolve(number.ty).size?).ok()?;
-        let at = self.data_offset(&number.pieces, 0, bytes.into())?;
-        let count = Count { at, size: bytes, element, first: 0 };
-        let is_aligned = base.is_multiple_of(8) && matches!(bytes, 1 | 2 | 4 | 8) && at.is_multiple_of(bytes.into());
-        is_aligned.then(|| Candidate::of_argument(index, 0, base, what, Some(count)).whole())
-    }
-
     /// The registers of the calling convention, of which nobody says that they mean anything.
-    fn guessed_arguments(&mut self) -> Vec<ArgumentPlan> {
+    fn guessed_spans(&self) -> Vec<Vec<Span>> {
+        let span = |&register| vec![Span { size: 8, spot: Spot::Register { register, skip: 0 } }];
+        self.context.arch.argument_registers().iter().map(span).collect()
+    }
+
+    fn guessed_arguments(&mut self, spans: Vec<Vec<Span>>) -> Vec<ArgumentPlan> {
         let arch = self.context.arch;
         let mut arguments = Vec::new();
-        for &register in arch.argument_registers() {
-            let span = Span { size: 8, spot: Spot::Register { register, skip: 0 } };
+        for (&register, spans) in arch.argument_registers().iter().zip(spans) {
             arguments.push(ArgumentPlan {
                 name: arch.register_name(register).map(str::to_owned),
                 ty: self.context.register_type,
-                pieces: vec![self.piece(span)],
+                pieces: spans.into_iter().map(|span| self.piece(span)).collect(),
                 follows: Vec::new(),
                 guessed: true,
             });
@@ -274,6 +282,10 @@ impl Compiler<'_> {
             Spot::Constant(bytes) => return PieceSource { size, source: Source::Constant(bytes) },
             Spot::OptimizedOut => return PieceSource { size, source: Source::OptimizedOut },
             Spot::Unavailable(reason) => return unavailable(size, &reason),
+            Spot::Vector { register, .. } => {
+                let name = self.context.arch.register_name(register).unwrap_or("?");
+                return unavailable(size, &format!("in register {name}"));
+            }
             Spot::Register { register, skip } => {
                 self.context.arch.register_word(register).and_then(|word| Some((self.steps.register(word)?, skip)))
             }
@@ -287,23 +299,8 @@ impl Compiler<'_> {
             None => unavailable(size, "there is too much to capture in this function"),
         }
     }
-
-    /// Where in a record's data the `bytes` bytes at `at` of an argument are, if they are in one piece.
-    fn data_offset(&self, pieces: &[PieceSource], at: u32, bytes: u32) -> Option<u32> {
-        let mut start = 0u32;
-        for PieceSource { size, source } in pieces {
-            let end = start.checked_add(*size)?;
-            if (start..end).contains(&at) {
-                let Source::Step { step, skip } = source else { return None };
-                let is_whole = at.checked_add(bytes)? <= end;
-                return is_whole.then(|| self.steps.data_offset(*step, skip + (at - start))).flatten();
-            }
-            start = end;
-        }
-        None
-    }
 }
 
-fn unavailable(size: u32, reason: &str) -> PieceSource {
+pub(super) fn unavailable(size: u32, reason: &str) -> PieceSource {
     PieceSource { size, source: Source::Unavailable(reason.into()) }
 }

@@ -120,7 +120,11 @@ fn claims_of(spans: &[Span], arch: &dyn Architecture) -> Vec<Claim> {
             Spot::Memory { register, .. } if pointers.insert(register) => {
                 claims.extend((0..WORD_BYTES as u32).map(|byte| Claim::Register(register, byte)));
             }
-            Spot::Memory { .. } | Spot::Constant(_) | Spot::OptimizedOut | Spot::Unavailable(_) => {}
+            Spot::Memory { .. }
+            | Spot::Vector { .. }
+            | Spot::Constant(_)
+            | Spot::OptimizedOut
+            | Spot::Unavailable(_) => {}
         }
     }
     claims

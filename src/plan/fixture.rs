@@ -10,10 +10,12 @@ use lastwords_abi::step::{COUNTED, MEMORY, REGISTER, STRING};
 
 use super::capture::{Context, Limits, compile, register_type};
 use super::describe::describe;
+use super::placement::EntryPlace;
 use super::returns::{Returns, StackUse};
 use super::{ArgumentPlan, ExitSite, Exits, FunctionPlan, Skipped, Source};
 use crate::address::{FileOffset, Svma};
 use crate::arch::code::Code;
+use crate::arch::cost::Costs;
 use crate::arch::{self};
 use crate::binary::Binary;
 use crate::dwarf::function::{Function, Language};
@@ -28,6 +30,10 @@ pub struct Program {
     pub types: TypeTable,
     /// Whether returns may be seen by the trampoline.
     pub stack_use: StackUse,
+    /// Where the probes of entries may stand: most tests ask where arguments came in.
+    pub entry_place: EntryPlace,
+    /// Whether returns are asked for.
+    pub returns: Returns,
 }
 
 impl Program {
@@ -57,7 +63,8 @@ impl Program {
         std::fs::remove_dir_all(Path::new(&directory)).unwrap();
         assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
         let stack_use = StackUse::of_program([language], [], [], false);
-        Self { bytes: built.unwrap(), types: TypeTable::default(), stack_use }
+        let types = TypeTable::default();
+        Self { bytes: built.unwrap(), types, stack_use, entry_place: EntryPlace::First, returns: Returns::Always }
     }
 
     /// The function of this name as its debug info describes it; but its parameters have these types.
@@ -107,16 +114,22 @@ impl Program {
             Some((offset, &self.bytes[start..start + size]))
         })
         .unwrap();
+        let file = tempfile::NamedTempFile::new().unwrap();
+        std::fs::write(file.path(), &self.bytes).unwrap();
+        let binary = Binary::open(file.path()).unwrap();
         let context = Context {
             arch: arch::host(),
             types: &types,
             register_type,
             limits: Limits::default(),
             lengths: &[],
-            returns: Returns::Auto,
+            returns: self.returns,
+            after: false,
+            entry_place: self.entry_place,
             stack_use: &self.stack_use,
+            costs: &Costs::defaults(arch::host()),
         };
-        let plan = compile(function, 0, &code, &context)?;
+        let plan = compile(function, 0, &code.in_file(&binary), &context)?;
         assert!(!describe(&plan, &types, arch::host()).is_empty());
         Ok(plan)
     }
@@ -130,7 +143,7 @@ impl Program {
     /// The instructions on which exit probes stand, as `objdump` would show their first byte: (opcode, is a tail jump).
     pub fn exit_opcodes(&self, exits: &Exits) -> Vec<(u8, bool)> {
         let Exits::Instructions(sites) = exits else { panic!("{exits:?}") };
-        sites.iter().map(|ExitSite { offset, tail_jump }| (self.bytes[offset.0 as usize], *tail_jump)).collect()
+        sites.iter().map(|ExitSite { offset, tail_jump, .. }| (self.bytes[offset.0 as usize], *tail_jump)).collect()
     }
 }
 

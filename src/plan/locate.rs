@@ -43,6 +43,13 @@ pub enum Spot {
         /// In bytes.
         offset: i64,
     },
+    /// In a vector register, from byte `skip` of it on: only code that moves it elsewhere makes it readable.
+    Vector {
+        /// Which.
+        register: u16,
+        /// Lower bytes to leave out.
+        skip: u32,
+    },
     /// Known.
     Constant(Vec<u8>),
     /// Nowhere.
@@ -141,6 +148,9 @@ impl Locator<'_> {
     /// the time behind the prologue.
     fn in_register(&self, register: u16, part: Part<'_>) -> Vec<Span> {
         match self.unreadable(register) {
+            Some(_) if self.arch.is_vector(register) => {
+                vec![Span { size: part.size(), spot: Spot::Vector { register, skip: 0 } }]
+            }
             Some(reason) => unavailable(part, &reason),
             None if self.is_for_arguments(register) => {
                 self.bytes_of(Value::at_entry(register), part, TOO_FEW_REGISTERS)
@@ -180,6 +190,7 @@ impl Locator<'_> {
             rest -= dropped;
             let spot = match spot {
                 Spot::Register { register, skip } => Spot::Register { register, skip: skip + dropped },
+                Spot::Vector { register, skip } => Spot::Vector { register, skip: skip + dropped },
                 spot => spot,
             };
             (size > dropped).then_some(Span { size: size - dropped, spot })
@@ -282,7 +293,7 @@ impl Locator<'_> {
     fn may_be_shadow_space(&self, address: Address, part: Part<'_>) -> bool {
         (0..part.bytes.len()).any(|byte| match self.entry.first_stored(address.plus(byte as i64)) {
             Some(Byte { origin: Origin::Register { register, .. }, .. }) => !self.entry.has_stored_in_frame(register),
-            Some(Byte { origin: Origin::Vector(_), .. }) => true,
+            Some(Byte { origin: Origin::Vector { .. }, .. }) => true,
             _ => false,
         })
     }
@@ -306,10 +317,7 @@ impl Locator<'_> {
                 }
                 Some(Origin::Register { register, byte }) => Some(Spot::Register { register, skip: byte.into() }),
                 Some(Origin::Memory(offset)) => Some(self.argument_at(offset)),
-                Some(Origin::Vector(register)) => Some(Spot::Unavailable(format!(
-                    "in register {} at the entry",
-                    self.arch.register_name(register).unwrap_or("?")
-                ))),
+                Some(Origin::Vector { register, byte }) => Some(Spot::Vector { register, skip: byte.into() }),
                 Some(Origin::Unknown) | None => Some(Spot::Unavailable(missing.into())),
             };
             append(&mut spans, spot);
@@ -330,6 +338,9 @@ fn append(spans: &mut Vec<Span>, spot: Option<Spot>) {
             }
             (_, None) => true,
             (Spot::Register { register: a, skip: from }, Some(Spot::Register { register: b, skip: to })) => {
+                a == b && *from + last.size == *to
+            }
+            (Spot::Vector { register: a, skip: from }, Some(Spot::Vector { register: b, skip: to })) => {
                 a == b && *from + last.size == *to
             }
             (Spot::Memory { register: a, offset: from }, Some(Spot::Memory { register: b, offset: to })) => {

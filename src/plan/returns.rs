@@ -10,9 +10,11 @@ use crate::dwarf::function::{Function, Language};
 /// What the user wants of returns.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, clap::ValueEnum)]
 pub enum Returns {
-    /// As well as it can be done without changing the program.
+    /// Wherever it can be done without changing the program.
+    Always,
+    /// The same, but for functions whose entry would become expensive by it.
     #[default]
-    Auto,
+    Cheap,
     /// They are not asked for.
     Never,
 }
@@ -122,8 +124,10 @@ pub fn return_policy(function: &Function, program: &StackUse, asked: Returns) ->
     let returns_once = !RETURN_TWICE.contains(&function.symbol.as_str());
     match asked {
         Returns::Never => ReturnPolicy::NotAskedFor,
-        Returns::Auto if is_c && returns_once && program.conflict.is_none() => ReturnPolicy::Trampoline,
-        Returns::Auto => ReturnPolicy::Instructions,
+        Returns::Always | Returns::Cheap if is_c && returns_once && program.conflict.is_none() => {
+            ReturnPolicy::Trampoline
+        }
+        Returns::Always | Returns::Cheap => ReturnPolicy::Instructions,
     }
 }
 

@@ -11,6 +11,7 @@ pub(crate) mod origin;
 mod pattern;
 
 pub use self::error::SelectError;
+pub use self::pattern::NamePattern;
 
 use self::candidate::{Candidate, candidates};
 use self::choice::Choice;

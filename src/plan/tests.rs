@@ -1,6 +1,7 @@
 //! What real compilers emit, and what a plan must make of it.
 
 use super::fixture::{Program, Types};
+use super::placement::EntryPlace;
 use super::returns::StackUse;
 use super::{Exits, Followed, FunctionPlan};
 use crate::dwarf::types::{Aggregate, Member, Type, TypeId, TypeKind, TypeTable};
@@ -38,10 +39,7 @@ fn arguments_are_where_the_code_says() {
         for flags in ["-O0", "-O1", "-O2", "-O0 -fcf-protection", "-O0 -fomit-frame-pointer"] {
             let mut program = Program::c(compiler, flags, ARGUMENTS);
             let types = Types::add_to(&mut program.types);
-            let float = |name: &str, size: u32, register: &str| match flags {
-                "-O1" | "-O2" => format!("{name} = {size} bytes in register {register}"),
-                _ => format!("{name} = {size} bytes in register {register} at the entry"),
-            };
+            let float = |name: &str, size: u32, register: &str| format!("{name} = {size} bytes in register {register}");
             // clang 14 loses the second `bool` when it optimizes: it has no location at all.
             let last = match (compiler, flags) {
                 ("clang", "-O1" | "-O2") => "k = OptimizedOut",
@@ -182,10 +180,7 @@ fn structs_by_value_are_put_together() {
         let expected = [
             "p = rdi[0..8] + rsi[0..8]",
             "b = *(rsp+8)[0..256] + 64 bytes beyond its first 256 bytes",
-            match flags {
-                "-O0" => "m = 8 bytes in register xmm0 at the entry + rdx[0..8]",
-                _ => "m = 8 bytes in register xmm0 + rdx[0..8]",
-            },
+            "m = 8 bytes in register xmm0 + rdx[0..8]",
         ];
         assert_eq!(program.arguments("structs", &[pair, big, mix]), expected, "{compiler} {flags}");
     }
@@ -262,6 +257,7 @@ fn rust_values_behind_pointers_and_of_one_bit_are_found() {
 fn the_entry_probe_stands_behind_endbr64() {
     for (flags, skipped) in [("-O0 -fcf-protection", 4), ("-O0 -fcf-protection=none", 0)] {
         let mut program = Program::c("gcc", flags, ARGUMENTS);
+        program.entry_place = EntryPlace::Best;
         let Types { int, .. } = Types::add_to(&mut program.types);
         let plan = program.plan(&program.function("first", &[int])).unwrap();
         assert_eq!(plan.entry.address.0, plan.address.0 + skipped);

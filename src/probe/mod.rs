@@ -5,10 +5,15 @@
 //! kernel if this process is killed, for everything hangs on file descriptors.
 
 mod attach;
+pub mod calibrate;
+mod closing;
 mod cost;
 mod error;
+mod govern;
+mod governor;
 mod handled;
 pub mod kernel_types;
+mod live;
 mod mappings;
 mod multi;
 mod object;
@@ -31,12 +36,15 @@ use aya::Ebpf;
 use aya::maps::{Array, HashMap as HashMapMap, Map, MapData, RingBuf};
 use aya::programs::{KProbe, RawTracePoint};
 use lastwords_abi::layout::{Chunk, MemoryHeader, RETURN_ADDRESS, UNREADABLE, Window};
-use lastwords_abi::record::SURVIVED;
-use lastwords_abi::{Config, Counter, Event, Fault, Function, Target};
+use lastwords_abi::record::{RESULT_BYTES, SURVIVED};
+use lastwords_abi::step::{FIRST_GENERATION, RING, WORD};
+use lastwords_abi::{Config, Counter, Event, Fault, Function, Step, Target, Watched};
 
 pub use attach::{Links, Site};
 pub use cost::Ran;
 pub use error::ProbeError;
+pub use govern::Dropped;
+pub use governor::Budget;
 pub use mappings::{Mapping, MappingLog};
 pub use oom::{OutOfMemory, out_of_memory};
 pub use roots::Root;
@@ -45,7 +53,10 @@ pub use tier::Tier;
 
 use crate::address::Avma;
 use crate::plan::Plan;
+use closing::Closing;
+use govern::Oversight;
 use kernel_types::KernelTypes;
+use live::Live;
 use object::{MapSizes, errno_of};
 use pool::Pool;
 
@@ -68,7 +79,9 @@ const STRAGGLERS: Duration = Duration::from_millis(200);
 pub struct Recorder {
     // Dropped in this order: first the probes, so that nothing runs any more, then what they use.
     links: Option<Links>,
+    closing: Closing,
     ebpf: Ebpf,
+    live: Live,
     slots: Pool,
     memory: [Pool; 2],
     /// Slots that were read while their threads were still in the middle of their exit.
@@ -78,6 +91,7 @@ pub struct Recorder {
     object: Vec<u8>,
     types: KernelTypes,
     attached: Attached,
+    oversight: Option<Oversight>,
 }
 
 /// What was attached, how, and how long it took.
@@ -154,7 +168,7 @@ impl Recorder {
         let types = KernelTypes::load()?;
         let config = settings.config(plan, &types)?;
         let object = object::with_slot_bytes(config.slot_bytes())?;
-        let steps = plan.functions.iter().map(|function| function.steps.len()).sum::<usize>();
+        let steps = plan.functions.iter().map(|it| it.steps.len() + it.exit.kernel_steps().len()).sum::<usize>();
         let sizes = MapSizes {
             functions: plan.functions.len() as u32,
             steps: steps as u32,
@@ -165,6 +179,7 @@ impl Recorder {
         write_plan(&mut ebpf, plan)?;
         load_tracepoints(&mut ebpf)?;
         let pool = |entries, top, count, bytes| Pool::map(raw_fd(&ebpf, entries)?, raw_fd(&ebpf, top)?, count, bytes);
+        let live = Live::map(raw_fd(&ebpf, "FUNCTIONS")?, plan.functions.len())?;
         let slots = pool("SLOTS", "FREE_SLOTS", config.slots, config.slot_bytes())?;
         let memory = [
             pool("CHUNKS", "FREE_CHUNKS", settings.chunks(), size_of::<Chunk>() as u32)?,
@@ -172,7 +187,21 @@ impl Recorder {
         ];
         let events = RingBuf::try_from(take(&mut ebpf, "EVENTS")?).map_err(in_map("EVENTS"))?;
         let attached = Attached { tier: Tier::Single, functions: 0, sites: 0, took: Duration::ZERO };
-        Ok(Self { links: None, ebpf, slots, memory, read_slots: Vec::new(), events, config, object, types, attached })
+        Ok(Self {
+            links: None,
+            closing: Closing::default(),
+            ebpf,
+            live,
+            slots,
+            memory,
+            read_slots: Vec::new(),
+            events,
+            config,
+            object,
+            types,
+            attached,
+            oversight: None,
+        })
     }
 
     /// Places the probes, by the best tier that this kernel has or by the one that is asked for.
@@ -208,6 +237,7 @@ impl Recorder {
     pub fn detach(&mut self) -> Duration {
         let start = Instant::now();
         self.links = None;
+        self.closing = Closing::default();
         start.elapsed()
     }
 
@@ -379,17 +409,26 @@ fn write_plan(ebpf: &mut Ebpf, plan: &Plan) -> Result<(), ProbeError> {
         let mut map: Array<&mut MapData, object::StepBytes> =
             map_mut(ebpf, "STEPS")?.try_into().map_err(in_map("STEPS"))?;
         for function in &plan.functions {
-            for (index, step) in (first_step..).zip(&function.steps) {
-                map.set(index, object::StepBytes(*step), 0).map_err(in_map("STEPS"))?;
+            let (room, exits) = (function.exit.room_bytes(), function.exit.kernel_steps());
+            let at_entry = function.steps.iter().map(|step| placed(*step, room));
+            let at_exit =
+                exits.iter().map(|step| if step.op == WORD { placed(*step, RESULT_BYTES + room) } else { *step });
+            for (index, step) in (first_step..).zip(at_entry.chain(at_exit)) {
+                map.set(index, object::StepBytes(step), 0).map_err(in_map("STEPS"))?;
             }
-            let step_count = function.steps.len() as u32;
+            let (step_count, exit_step_count) = (function.steps.len() as u32, exits.len() as u32);
             functions.push(Function {
                 first_step,
                 step_count,
                 cfa_offset: function.entry.cfa_offset,
                 data_bytes: settings::data_bytes(function),
+                hits: 0,
+                generation: FIRST_GENERATION,
+                reserved: 0,
+                exit_step_count,
+                exit_bytes: room,
             });
-            first_step += step_count;
+            first_step += step_count + exit_step_count;
         }
     }
     let mut map: Array<&mut MapData, FunctionBytes> =
@@ -398,6 +437,14 @@ fn write_plan(ebpf: &mut Ebpf, plan: &Plan) -> Result<(), ProbeError> {
         map.set(index, FunctionBytes(function), 0).map_err(in_map("FUNCTIONS"))?;
     }
     Ok(())
+}
+
+/// A step whose offsets count from so many bytes further ahead.
+fn placed(step: Step, ahead: u32) -> Step {
+    // Plans keep all of a record within 32 KiB.
+    let ahead = u16::try_from(ahead).unwrap_or(u16::MAX);
+    let offset = if step.op == RING { step.offset.saturating_add(ahead.into()) } else { step.offset };
+    Step { base: step.base.saturating_add(ahead), count: step.count.saturating_add(ahead), offset, ..step }
 }
 
 macro_rules! plain_bytes {
@@ -411,7 +458,7 @@ macro_rules! plain_bytes {
     )*};
 }
 
-plain_bytes!(FunctionBytes(Function) TargetBytes(Target) FaultBytes(Fault) EventBytes(Event));
+plain_bytes!(FunctionBytes(Function) TargetBytes(Target) FaultBytes(Fault) EventBytes(Event) WatchedBytes(Watched));
 
 fn read_event(bytes: &[u8]) -> Option<Event> {
     (bytes.len() >= size_of::<EventBytes>()).then(|| {

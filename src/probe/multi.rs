@@ -102,14 +102,13 @@ impl Relocated {
         if let Some(id) = is_return {
             call_kernel_function(&mut function.instructions, id);
         }
-        let sleepable = if kind == Kind::Return { 0 } else { SLEEPABLE_FLAG };
-        load_program(name, &function, kind.attach_type(), sleepable, self.types.as_ref()).map_err(|(error, log)| {
-            ProbeError::Load {
+        load_program(name, &function, kind.attach_type(), SLEEPABLE_FLAG, self.types.as_ref()).map_err(
+            |(error, log)| ProbeError::Load {
                 what: format!("program `{name}`"),
                 errno: error.raw_os_error(),
                 source: if log.is_empty() { error.into() } else { format!("{error}: {log}").into() },
-            }
-        })
+            },
+        )
     }
 }
 
@@ -122,6 +121,22 @@ fn call_kernel_function(instructions: &mut [bpf_insn], id: u32) {
             instruction.imm = id.cast_signed();
         }
     }
+}
+
+/// Loads a program for [`Kind::Nothing`] or [`Kind::Return`] that does nothing, without the object and its maps.
+pub fn load_nothing(kind: Kind) -> io::Result<OwnedFd> {
+    // mov $0, %r0; exit
+    const CODE: [u64; 2] = [0xb7, 0x95];
+    let mut attributes = empty_attributes();
+    // SAFETY: all-zero attributes are valid, and this is the member that BPF_PROG_LOAD reads.
+    let load = unsafe { &mut attributes.__bindgen_anon_3 };
+    load.prog_type = bpf_prog_type::BPF_PROG_TYPE_KPROBE as u32;
+    load.expected_attach_type = kind.attach_type();
+    load.prog_flags = if kind == Kind::Return { 0 } else { SLEEPABLE_FLAG };
+    load.insns = CODE.as_ptr() as u64;
+    load.insn_cnt = CODE.len() as u32;
+    load.license = c"Dual MIT/GPL".as_ptr() as u64;
+    bpf(bpf_cmd::BPF_PROG_LOAD, &mut attributes)
 }
 
 /// Places the probes of one file.

@@ -136,6 +136,9 @@ pub struct Value {
     /// something else, or cannot be read any more.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub now: Option<Box<Value>>,
+    /// What it was when the call returned (`--after`), where that is known to be something else: of what a pointer among the arguments leads to.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub after: Option<Box<Value>>,
     /// For a struct, class or union: its members with their types and states. For a list: its elements, unless all are
     /// exact numbers.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
@@ -179,6 +182,8 @@ pub enum State {
     Unavailable,
     /// No debug info: what the calling convention suggests, not what is known.
     Guessed,
+    /// The user wants it kept out of the report (`--redact`), or a part of it.
+    Redacted,
     /// A newer lastwords knows more.
     #[default]
     #[serde(other)]

@@ -131,7 +131,7 @@ pub fn small_report() -> Report {
         },
         threads: vec![thread],
         output: Vec::new(),
-        probes: Probes { attached: 2, skipped: Vec::new() },
+        probes: Probes { attached: 2, ..Probes::default() },
         recorder: Recorder {
             calls_kept: 64,
             string_bytes: 256,
@@ -199,7 +199,7 @@ fn the_schema_names_all_states_and_no_other() {
 
     assert_eq!(
         states("State"),
-        ["exact", "late", "truncated", "unreadable", "optimized_out", "unavailable", "guessed"]
+        ["exact", "late", "truncated", "unreadable", "optimized_out", "unavailable", "guessed", "redacted"]
     );
     assert_eq!(states("ReturnState"), ["returned", "tail_call", "unknown", "unseen"]);
     assert_eq!(states("Access"), ["read", "write", "execute"]);

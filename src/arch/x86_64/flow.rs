@@ -5,7 +5,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use iced_x86::{FlowControl, Instruction, InstructionInfoFactory, Mnemonic, OpKind, Register};
 
 use super::decode::{bytes_at, decoder, general, is_probeable, is_write};
-use super::{RBP, RSP};
+use super::targets::{self, Indirect};
+use super::{RBP, RSP, classes};
 use crate::address::Svma;
 use crate::arch::code::Code;
 use crate::arch::{CodeExit, CodeExits, InspectError};
@@ -19,6 +20,8 @@ pub struct Flow {
     pub error: Option<InspectError>,
     /// Where its own branches lead.
     pub branch_targets: BTreeSet<u64>,
+    /// It has indirect jumps that may lead to more places in it than `branch_targets`.
+    pub has_unknown_targets: bool,
     /// Bytes of frame that the epilogues release, return address not counted; without those that restore a frame pointer's value.
     pub released_bytes: BTreeSet<i64>,
     /// How many instructions set each general register, by DWARF number.
@@ -27,7 +30,9 @@ pub struct Flow {
 
 /// Reads the code of a function, from the first byte of each range to the last.
 pub fn scan(code: &Code<'_>) -> Flow {
-    let mut scan = Scan { code, flow: Flow::default(), block: Block::default(), starts: Vec::new() };
+    let (flow, block) = (Flow::default(), Block::default());
+    let mut scan =
+        Scan { code, flow, block, starts: Vec::new(), references: BTreeSet::new(), indirect: Indirect::None };
     let mut info = InstructionInfoFactory::new();
     for range in code.ranges() {
         let mut decoder = decoder(range);
@@ -45,6 +50,7 @@ pub fn scan(code: &Code<'_>) -> Flow {
             for register in BTreeSet::from_iter(set) {
                 *scan.flow.times_set.entry(register).or_default() += 1;
             }
+            scan.references.extend(targets::references(&instruction));
             scan.read(&instruction);
         }
     }
@@ -52,6 +58,14 @@ pub fn scan(code: &Code<'_>) -> Flow {
     scan.starts.sort_unstable();
     let broken = scan.flow.branch_targets.iter().find(|target| scan.starts.binary_search(target).is_err());
     scan.flow.error = broken.map(|&target| InspectError::BrokenBranch(Svma(target)));
+    match targets::of_indirect_jumps(code, &scan.references, scan.indirect) {
+        // What is read behind the end of a table may lead anywhere.
+        Some(targets) => {
+            let starts = targets.into_iter().filter(|target| scan.starts.binary_search(target).is_ok());
+            scan.flow.branch_targets.extend(starts);
+        }
+        None => scan.flow.has_unknown_targets = true,
+    }
     scan.flow
 }
 
@@ -61,6 +75,10 @@ struct Scan<'a> {
     block: Block,
     /// Where instructions begin.
     starts: Vec<u64>,
+    /// Addresses that instructions name.
+    references: BTreeSet<u64>,
+    /// The indirect jumps that may stay in the function.
+    indirect: Indirect,
 }
 
 /// What the instructions since the last branch or call have shown.
@@ -104,8 +122,12 @@ impl Scan<'_> {
             FlowControl::IndirectBranch => {
                 if is_pointer_of_linker(instruction) || self.block.gives_back {
                     self.leave(instruction, true);
-                } else if !self.block.is_switch(instruction) {
-                    self.maybe_leaves(instruction);
+                } else {
+                    let is_switch = self.block.is_switch(instruction);
+                    self.indirect = self.indirect.max(if is_switch { Indirect::Switch } else { Indirect::Any });
+                    if !is_switch {
+                        self.maybe_leaves(instruction);
+                    }
                 }
                 self.block = Block::default();
             }
@@ -128,8 +150,10 @@ impl Scan<'_> {
 
     fn leave(&mut self, instruction: &Instruction, tail_jump: bool) {
         let address = Svma(instruction.ip());
-        if is_probeable(bytes_at(self.code, address)) {
-            self.flow.exits.certain.push(CodeExit { address, tail_jump });
+        let bytes = bytes_at(self.code, address);
+        if is_probeable(bytes) {
+            let class = classes::of(instruction, bytes);
+            self.flow.exits.certain.push(CodeExit { address, tail_jump, class });
         } else {
             self.maybe_leaves(instruction);
         }

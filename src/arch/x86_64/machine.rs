@@ -14,11 +14,21 @@ const GENERAL_REGISTERS: usize = 16;
 /// What `and` leaves of a stack pointer that it aligns: -16, -32 and so on.
 const LARGEST_ALIGNMENT: i64 = 4096;
 
+/// Bytes of an `xmm` register.
+const VECTOR_BYTES: usize = 16;
+
+/// What a vector register holds: the low bytes that another one, or itself, had at the entry.
+#[derive(Clone, Copy)]
+struct Vector {
+    register: Option<u16>,
+    bytes: usize,
+}
+
 /// The processor's state, as far as it is known.
 pub struct Machine {
     general: [Value; GENERAL_REGISTERS],
-    /// Which vector register's entry value each vector register holds, by DWARF number.
-    vectors: BTreeMap<u16, Option<u16>>,
+    /// What vector registers hold, by DWARF number; those that are not here are as they were at the entry.
+    vectors: BTreeMap<u16, Vector>,
     alignments: u8,
     /// The stack.
     pub frame: Frame,
@@ -184,33 +194,36 @@ impl Machine {
         self.write(register, &bytes)
     }
 
-    /// Moves of whole vectors or their low parts, recognized by their operands: there are dozens of names.
+    /// Moves of whole vectors or their low parts: floats on their way to the stack.
     fn vector_copy(&mut self, instruction: &Instruction) -> Option<()> {
-        let name = format!("{:?}", instruction.mnemonic());
-        let is_move = name.starts_with("Mov") || name.starts_with("Vmov");
-        if !is_move || instruction.op_count() != 2 || instruction.op1_kind() != OpKind::Register {
-            return None;
-        }
+        let is_copy = instruction.op_count() == 2 && instruction.op1_kind() == OpKind::Register;
+        let moved = low_bytes_moved(instruction).filter(|_| is_copy)?;
         let held = self.vector_value(vector(instruction.op1_register())?);
-        let byte = held.map_or(Byte::UNKNOWN, |held| Byte::from(Origin::Vector(held)));
+        let byte = |byte: usize| match held.register {
+            Some(register) if byte < held.bytes => Byte::from(Origin::Vector { register, byte: byte as u8 }),
+            _ => Byte::UNKNOWN,
+        };
         match instruction.op0_kind() {
             OpKind::Memory => {
-                let size = instruction.memory_size().size();
-                self.store(instruction, &vec![byte; size])
+                let bytes: Vec<Byte> = (0..instruction.memory_size().size()).map(byte).collect();
+                self.store(instruction, &bytes)
             }
             OpKind::Register => match vector(instruction.op0_register()) {
                 Some(to) => {
-                    self.vectors.insert(to, held);
+                    self.vectors.insert(to, Vector { bytes: held.bytes.min(moved), ..held });
                     Some(())
                 }
-                None => self.write(instruction.op0_register(), &vec![byte; instruction.op0_register().size()]),
+                None => {
+                    let bytes: Vec<Byte> = (0..instruction.op0_register().size()).map(byte).collect();
+                    self.write(instruction.op0_register(), &bytes)
+                }
             },
             _ => None,
         }
     }
 
-    fn vector_value(&self, register: u16) -> Option<u16> {
-        self.vectors.get(&register).copied().unwrap_or(Some(register))
+    fn vector_value(&self, register: u16) -> Vector {
+        self.vectors.get(&register).copied().unwrap_or(Vector { register: Some(register), bytes: VECTOR_BYTES })
     }
 
     /// What an operand holds, as many bytes as it has.
@@ -251,7 +264,7 @@ impl Machine {
     fn store(&mut self, instruction: &Instruction, bytes: &[Byte]) -> Option<()> {
         match self.effective_address(instruction) {
             Some(to) => self.frame.store(self.at, to, bytes),
-            None if is_static(instruction) => {}
+            None if is_static(instruction) => self.frame.write_outside(self.at),
             None => self.frame.forget(self.at),
         }
         Some(())
@@ -280,7 +293,7 @@ impl Machine {
             if let Some(number) = general(register) {
                 self.set(number, Value::UNKNOWN);
             } else if let Some(number) = vector(register) {
-                self.vectors.insert(number, None);
+                self.vectors.insert(number, Vector { register: None, bytes: 0 });
             }
         }
         if memory > 0 {
@@ -288,16 +301,30 @@ impl Machine {
             let is_operand = instruction.op0_kind() == OpKind::Memory && memory == 1 && size > 0;
             match self.effective_address(instruction).filter(|_| is_operand) {
                 Some(to) => self.frame.store(self.at, to, &vec![Byte::UNKNOWN; size]),
-                None if is_static(instruction) => {}
+                None if is_static(instruction) => self.frame.write_outside(self.at),
                 None => self.frame.forget(self.at),
             }
         }
     }
 }
 
+/// How many low bytes a move between vector registers, or from one to elsewhere, leaves in their places. Others shuffle.
+fn low_bytes_moved(instruction: &Instruction) -> Option<usize> {
+    use Mnemonic as M;
+    match instruction.mnemonic() {
+        M::Movss | M::Movd | M::Vmovss | M::Vmovd => Some(4),
+        M::Movsd | M::Movq | M::Movlps | M::Movlpd | M::Vmovsd | M::Vmovq | M::Vmovlps | M::Vmovlpd => Some(8),
+        M::Movaps | M::Movapd | M::Movups | M::Movupd | M::Movdqa | M::Movdqu => Some(VECTOR_BYTES),
+        M::Vmovaps | M::Vmovapd | M::Vmovups | M::Vmovupd | M::Vmovdqa | M::Vmovdqu => Some(VECTOR_BYTES),
+        _ => None,
+    }
+}
+
 /// Whether the memory operand is a variable outside the stack, its address written in the instruction.
 fn is_static(instruction: &Instruction) -> bool {
-    matches!(instruction.memory_base(), Register::RIP | Register::None) && instruction.memory_index() == Register::None
+    instruction.op0_kind() == OpKind::Memory
+        && matches!(instruction.memory_base(), Register::RIP | Register::None)
+        && instruction.memory_index() == Register::None
 }
 
 /// The operands of `op $immediate, %register`.

@@ -1,17 +1,23 @@
 //! x86-64 with the System V ABI. "psABI" is its specification, version 1.0.
 
 mod access;
+mod calibration;
+mod classes;
 mod decode;
 mod flow;
 mod machine;
 mod prologue;
 mod result;
 mod stack;
+mod targets;
+
+use lastwords_abi::record::RESULT_WORDS;
 
 use super::code::Code;
+use super::cost::{Calibration, ClassId, ProbeClass};
 use super::instruction::Instruction;
 use super::{Architecture, InspectError, Inspection, ReturnPlace};
-use crate::address::{Avma, Svma};
+use crate::address::Avma;
 use crate::dwarf::function::Language;
 use crate::dwarf::types::{TypeId, TypeTable};
 
@@ -21,6 +27,7 @@ pub struct X86_64;
 
 /// DWARF numbers (psABI figure 3.36).
 const RAX: u16 = 0;
+const RDX: u16 = 1;
 const RBP: u16 = 6;
 const RSP: u16 = 7;
 /// The return address, in call frame information.
@@ -104,6 +111,15 @@ impl Architecture for X86_64 {
         GENERAL.get(usize::from(dwarf)).map(|(_, word)| *word)
     }
 
+    fn is_vector(&self, dwarf: u16) -> bool {
+        // xmm0 to xmm15; kernels and compilers agree that the others hold no argument.
+        (FIRST_VECTOR..FIRST_VECTOR + 16).contains(&dwarf)
+    }
+
+    fn general_registers(&self) -> std::ops::Range<u16> {
+        RAX..RIP
+    }
+
     fn argument_registers(&self) -> &'static [u16] {
         &SYSTEM_V_ORDER
     }
@@ -149,6 +165,14 @@ impl Architecture for X86_64 {
         RAX
     }
 
+    fn result_registers(&self) -> [u16; RESULT_WORDS] {
+        [RAX, RDX]
+    }
+
+    fn hidden_result_register(&self) -> u16 {
+        SYSTEM_V_ORDER[0]
+    }
+
     fn address_bits(&self) -> u32 {
         // With five-level page tables it would be 56, but the kernel gives such addresses to those only who ask for them (mmap(2) hints).
         47
@@ -177,17 +201,34 @@ impl Architecture for X86_64 {
         result::return_place(ty, language, types)
     }
 
+    fn probe_classes(&self) -> &'static [ProbeClass] {
+        &classes::ALL
+    }
+
+    fn calibration(&self) -> Calibration {
+        calibration::program()
+    }
+
+    fn trampoline_sample_class(&self) -> ClassId {
+        classes::PUSH
+    }
+
+    fn return_class(&self) -> ClassId {
+        classes::RETURN
+    }
+
     fn inspect(&self, code: &Code<'_>, cfa_offset: i64) -> Result<Inspection, InspectError> {
         let flow = flow::scan(code);
-        let entry = prologue::run(code, cfa_offset, &flow)?;
-        let site = Svma(code.entry().0.wrapping_add(entry.marker_bytes));
-        if !decode::is_probeable(decode::bytes_at(code, site)) {
-            return Err(InspectError::NotProbeable(site));
+        let (entry, candidates) = prologue::run(code, cfa_offset, &flow)?;
+        if candidates.is_empty() {
+            return Err(InspectError::NotProbeable(code.entry()));
         }
+        let repeats = flow.branch_targets.contains(&code.entry().0);
+        let has_unknown_targets = flow.has_unknown_targets;
         let exits = match flow.error {
             Some(error) => Err(error),
             None => Ok(flow.exits),
         };
-        Ok(Inspection { entry, exits })
+        Ok(Inspection { entry, candidates, repeats, has_unknown_targets, exits })
     }
 }

@@ -2,24 +2,22 @@
 
 use iced_x86::{Code as Opcode, FlowControl, Instruction, Mnemonic, OpKind, Register};
 
-use super::decode::{bytes_at, decoder, general};
+use super::decode::{bytes_at, decoder, general, is_probeable};
 use super::flow::Flow;
 use super::machine::Machine;
-use super::{RBP, RSP};
+use super::{RBP, RSP, classes};
 use crate::address::Svma;
-use crate::arch::InspectError;
 use crate::arch::code::Code;
-use crate::arch::symbolic::{Address, EntryBlock, Value};
+use crate::arch::symbolic::{Address, Base, EntryBlock, Value};
+use crate::arch::{Candidate, InspectError};
 
 /// Instructions to walk at the most. A prologue that stores 14 arguments has fewer than 40.
 const MAX_INSTRUCTIONS: usize = 96;
-/// `endbr64`
-const MARKER: [u8; 4] = crate::binary::Machine::X86_64.entry_marker();
 
-/// What the entry block of this function proves.
-pub fn run(code: &Code<'_>, cfa_offset: i64, flow: &Flow) -> Result<EntryBlock, InspectError> {
+/// What the entry block of this function proves, and where in it a probe may stand.
+pub fn run(code: &Code<'_>, cfa_offset: i64, flow: &Flow) -> Result<(EntryBlock, Vec<Candidate>), InspectError> {
     let range = &code.ranges()[0];
-    let marker_bytes = if range.bytes.starts_with(&MARKER) { MARKER.len() as u64 } else { 0 };
+    let mut candidates = Vec::new();
     let mut machine = Machine::at_entry(cfa_offset);
     let mut setup = FrameSetup::new(machine.stack_pointer());
     let mut decoder = decoder(range);
@@ -48,6 +46,7 @@ pub fn run(code: &Code<'_>, cfa_offset: i64, flow: &Flow) -> Result<EntryBlock, 
             end = probing.end;
             continue;
         }
+        candidates.extend(candidate(code, &instruction, &machine));
         if instruction.flow_control() != FlowControl::Next {
             break;
         }
@@ -59,14 +58,39 @@ pub fn run(code: &Code<'_>, cfa_offset: i64, flow: &Flow) -> Result<EntryBlock, 
     }
     let stack_pointer = setup.stack_pointer.filter(|address| agrees_with_epilogues(*address, flow));
     let executed = range.address..end;
-    Ok(EntryBlock {
-        marker_bytes,
+    let entry = EntryBlock {
         stack_pointer,
         frame: machine.frame,
         times_set: flow.times_set.clone(),
         history: machine.history,
         executed,
-    })
+    };
+    keep_those_executed_once(&mut candidates, code.entry(), flow);
+    Ok((entry, candidates))
+}
+
+fn candidate(code: &Code<'_>, instruction: &Instruction, machine: &Machine) -> Option<Candidate> {
+    let address = Svma(instruction.ip());
+    let stack_pointer = machine.stack_pointer().filter(|address| address.base == Base::Cfa)?;
+    let bytes = bytes_at(code, address);
+    let class = classes::of(instruction, bytes);
+    // Linux 6.18 makes a call of a probed nop of 5 bytes, and what that pushes overwrites the red zone (psABI section 3.2.2).
+    let destroys = class == classes::NOP_OF_CALL_SIZE && machine.frame.may_hold_below(stack_pointer);
+    let cfa_offset = stack_pointer.offset.wrapping_neg();
+    (is_probeable(bytes) && !destroys).then_some(Candidate { address, class, cfa_offset })
+}
+
+/// Leaves out what a call may execute more than once. Where an indirect jump leads is not always known (a `switch` in a loop, of which
+/// the first case follows the entry). But wherever it leads, the stack pointer is there what it is at the jump: an instruction in front
+/// of the last one that grows the frame is not jumped to.
+fn keep_those_executed_once(candidates: &mut Vec<Candidate>, entry: Svma, flow: &Flow) {
+    let is_entry = |candidate: &Candidate| candidate.address == entry;
+    if flow.error.is_some() || flow.branch_targets.contains(&entry.0) {
+        candidates.retain(is_entry);
+    } else if flow.has_unknown_targets {
+        let deepest = candidates.iter().map(|candidate| candidate.cfa_offset).max().unwrap_or(0);
+        candidates.retain(|candidate| is_entry(candidate) || candidate.cfa_offset < deepest);
+    }
 }
 
 /// The epilogues are a second witness of the frame's size: they must undo what the prologue did. (A prologue that comes behind a

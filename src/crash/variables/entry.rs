@@ -39,7 +39,7 @@ fn add(args: &mut Vec<Value>, index: usize, recorded: &Value) {
 fn is_known(value: &Value) -> bool {
     match value.state {
         State::Exact | State::Truncated | State::Late | State::Guessed => true,
-        State::Unreadable | State::OptimizedOut | State::Unavailable | State::Other => {
+        State::Unreadable | State::OptimizedOut | State::Unavailable | State::Redacted | State::Other => {
             value.address.is_some() || value.members.iter().any(is_known)
         }
     }

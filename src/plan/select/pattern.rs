@@ -10,13 +10,15 @@ use globset::{Glob, GlobBuilder, GlobMatcher};
 /// is met by a whole name and by any number of its last components: `area` and `Shape::ar*` both mean `geometry::Shape::area`.
 /// Template arguments and Rust's `<Type as Trait>` may be left out.
 #[derive(Clone, Debug)]
-pub(super) struct NamePattern {
+pub struct NamePattern {
     text: String,
     matcher: Option<GlobMatcher>,
 }
 
 impl NamePattern {
-    pub(super) fn new(text: &str) -> Self {
+    /// Any text is one.
+    #[must_use]
+    pub fn new(text: &str) -> Self {
         let is_glob = text.contains(['*', '?']);
         // Everything but the two wildcards is escaped, so that this cannot fail; a pattern that did would mean itself.
         let glob = GlobBuilder::new(&escape(text)).literal_separator(false).backslash_escape(true).build();
@@ -28,7 +30,8 @@ impl NamePattern {
     }
 
     /// Whether a function with this demangled name is meant.
-    pub(super) fn is_name(&self, name: &str) -> bool {
+    #[must_use]
+    pub fn is_name(&self, name: &str) -> bool {
         spellings(name).iter().any(|spelling| self.is_suffix_of(spelling))
     }
 

@@ -38,6 +38,7 @@ fn shorten(value: &mut Value) -> u64 {
         .iter_mut()
         .chain(value.target.as_deref_mut())
         .chain(value.now.as_deref_mut())
+        .chain(value.after.as_deref_mut())
         .chain(value.at_entry.as_deref_mut());
     let in_parts: u64 = parts.map(shorten).sum();
     let cut = cut_strings(&mut value.value);

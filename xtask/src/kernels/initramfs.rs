@@ -35,14 +35,17 @@ impl Initramfs {
         self.add_entry(path, REGULAR_FILE | mode, content)
     }
 
-    /// Adds a program or library, and the libraries that it needs.
+    /// Adds a program or library, its interpreter, and the libraries that it needs.
     pub fn add_program(&mut self, path: &Path) -> Result<(), ChoreError> {
         self.copy(path)?;
-        // Fails for what needs none.
-        let Ok(needed) = Command::new("ldd").arg(path).output() else { return Ok(()) };
-        let needed = String::from_utf8_lossy(&needed.stdout).into_owned();
-        for library in needed.split_ascii_whitespace().filter(|word| word.starts_with('/')) {
-            self.copy(Path::new(library.trim_end_matches(':')))?;
+        // Both fail for what needs none; and `ldd` knows nothing of musl's interpreter, which is all that a program with musl needs.
+        let interpreter = printed_by(Command::new("readelf").args(["--wide", "--string-dump=.interp"]).arg(path));
+        let libraries = printed_by(Command::new("ldd").arg(path));
+        for needed in interpreter.lines().chain(libraries.lines()).flat_map(str::split_ascii_whitespace) {
+            let needed = Path::new(needed.trim_end_matches(':'));
+            if needed.is_absolute() && needed.is_file() {
+                self.copy(needed)?;
+            }
         }
         Ok(())
     }
@@ -107,4 +110,9 @@ impl Initramfs {
     fn pad(&mut self, written: usize) -> io::Result<()> {
         self.out.write_all(&[0; 3][..written.next_multiple_of(4) - written])
     }
+}
+
+/// What a program says; nothing where it fails.
+fn printed_by(command: &mut Command) -> String {
+    command.output().map_or_else(|_| String::new(), |output| String::from_utf8_lossy(&output.stdout).into_owned())
 }

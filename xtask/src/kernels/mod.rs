@@ -32,6 +32,10 @@ pub struct Arguments {
     /// Only the kernels of this series, such as 6.1
     #[arg(long, value_name = "SERIES", value_parser = KERNELS.map(|(series, _)| series))]
     only: Option<String>,
+
+    /// Only whole-program tests whose names contain one of these, instead of all that depends on the kernel
+    #[arg(value_name = "FILTER")]
+    filters: Vec<String>,
 }
 
 /// Builds, runs the tests here, then on all kernels at the same time.
@@ -50,12 +54,12 @@ pub fn run(arguments: &Arguments) -> Result<(), ChoreError> {
     let kernels = chosen.iter().map(|(series, _)| Kernel::fetch(series, &folder)).collect::<Result<Vec<_>, _>>()?;
 
     let tiers: BTreeSet<&str> = chosen.iter().flat_map(|(_, tiers)| tiers.iter().copied()).collect();
-    for test in programs.tests(&fixtures, &tiers.into_iter().collect::<Vec<_>>()) {
+    for test in programs.tests(&fixtures, &tiers.into_iter().collect::<Vec<_>>(), &arguments.filters) {
         shell::run(&mut test.to_process())?;
     }
     let test_on = |kernel: &Kernel, tiers: &[&str]| {
         let image = folder.join(format!("initramfs-{}", kernel.version));
-        programs.pack(&programs.tests(&fixtures, tiers), &fixtures, &image)?;
+        programs.pack(&programs.tests(&fixtures, tiers, &arguments.filters), &fixtures, &image)?;
         machine::run(kernel, &image)
     };
     let outcomes: Vec<_> = thread::scope(|scope| {

@@ -11,7 +11,7 @@ use crate::shell::{self, ChoreError};
 /// Unit tests of what talks to the kernel.
 const UNIT_TESTS: &str = "probe::";
 /// Whole-program tests of what depends on the kernel. Those of its tiers come on top.
-const WHOLE_PROGRAM_TESTS: [&str; 9] = [
+const WHOLE_PROGRAM_TESTS: [&str; 10] = [
     "starting_case::",
     "strings::",
     "returns::",
@@ -19,6 +19,7 @@ const WHOLE_PROGRAM_TESTS: [&str; 9] = [
     "processes::",
     "frames::",
     "handled::",
+    "output::",
     "then_and_now::",
     "hostile::",
 ];
@@ -72,26 +73,24 @@ impl Programs {
         })
     }
 
-    /// The tests for a kernel that has these tiers.
-    pub fn tests(&self, fixtures: &Path, tiers: &[&str]) -> [TestRun; 2] {
+    /// The tests for a kernel that has these tiers: all that depend on it, or those that are asked for.
+    pub fn tests(&self, fixtures: &Path, tiers: &[&str], filters: &[String]) -> Vec<TestRun> {
         let environment = vec![
             ("LASTWORDS_FIXTURES", fixtures.display().to_string()),
             ("LASTWORDS_TIERS", tiers.join(",")),
             ("LASTWORDS_RUNS", RUNS.to_owned()),
         ];
+        let run = |program: &Path, arguments| TestRun {
+            program: program.to_owned(),
+            arguments,
+            environment: environment.clone(),
+        };
+        if !filters.is_empty() {
+            return vec![run(&self.whole_program_tests, filters.to_vec())];
+        }
         let of_tiers = tiers.iter().map(|tier| format!("tiers::{tier}::"));
-        [
-            TestRun {
-                program: self.unit_tests.clone(),
-                arguments: vec![UNIT_TESTS.to_owned()],
-                environment: environment.clone(),
-            },
-            TestRun {
-                program: self.whole_program_tests.clone(),
-                arguments: WHOLE_PROGRAM_TESTS.into_iter().map(str::to_owned).chain(of_tiers).collect(),
-                environment,
-            },
-        ]
+        let of_programs = WHOLE_PROGRAM_TESTS.into_iter().map(str::to_owned).chain(of_tiers).collect();
+        vec![run(&self.unit_tests, vec![UNIT_TESTS.to_owned()]), run(&self.whole_program_tests, of_programs)]
     }
 
     /// Makes the root file system of a machine that runs these tests.
