@@ -46,13 +46,7 @@ impl Machine {
                         let (mode, register) = (modrm >> 6, modrm & 7);
                         let scale = usize::from(mode != 3 && register == 4);
                         let displacement = match mode {
-                            0 => {
-                                if register == 5 {
-                                    4
-                                } else {
-                                    0
-                                }
-                            }
+                            0 if register == 5 => 4,
                             1 => 1,
                             2 => 4,
                             _ => 0,

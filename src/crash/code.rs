@@ -221,6 +221,12 @@ impl Symbols for Code<'_> {
     fn address_in_file(&self, at: Avma) -> Option<Svma> {
         self.module_around(at).map(|(_, svma)| svma)
     }
+
+    fn word_in_file(&self, at: Avma) -> Option<u64> {
+        let (binary, svma) = self.module_around(at)?;
+        let bytes = binary.contents(svma..Svma(svma.0.checked_add(8)?))?;
+        Some(u64::from_le_bytes(bytes.get(..8)?.try_into().ok()?))
+    }
 }
 
 impl ModuleInfo<'_> {

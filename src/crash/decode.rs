@@ -23,6 +23,8 @@ use crate::report::{Address, State, Value, object_of};
 const MAX_DEPTH: u32 = 32;
 /// Parts of one value, for the same reason.
 const MAX_PARTS: u32 = 10_000;
+/// Bytes of an object of which all parts are shown.
+const MAX_OBJECT_BYTES: usize = 1 << 20;
 /// Elements of an array that are shown.
 const MAX_ELEMENTS: u64 = 1_024;
 
@@ -32,6 +34,8 @@ pub trait Symbols {
     fn symbol_at(&self, at: Avma) -> Option<String>;
     /// Where what is at an address lies in its file.
     fn address_in_file(&self, at: Avma) -> Option<Svma>;
+    /// The word that a file has at an address. The loader, or the program, may have changed it since.
+    fn word_in_file(&self, at: Avma) -> Option<u64>;
 }
 
 /// What captured bytes are read with.
@@ -186,7 +190,23 @@ impl Decoder<'_> {
         match &resolved.kind {
             TypeKind::Aggregate(aggregate) => self.aggregate(value, ty, aggregate, at, depth),
             TypeKind::Array { of, counts } => self.array(value, *of, counts, at, depth),
+            TypeKind::VirtualBase { of, before } => self.virtual_base(value, *of, *before, at, depth),
             _ => self.scalar(value, resolved, at),
+        }
+    }
+
+    /// A virtual base of the object at byte `at`. No loader changes its offset: it is the same wherever the program is loaded.
+    fn virtual_base(&self, value: Value, of: TypeId, before: u64, at: usize, depth: u32) -> Value {
+        let table = match self.bytes.get(at, size_of::<u64>()) {
+            Ok(word) => follow::address_of(word),
+            Err(gap) => return missing(value, gap),
+        };
+        let slot = table.and_then(|table| table.0.checked_sub(before)).map(Avma);
+        let offset = slot.and_then(|slot| self.behind?.symbols()?.word_in_file(slot));
+        let start = offset.and_then(|offset| at.checked_add(usize::try_from(offset).ok()?));
+        match start.filter(|start| *start < MAX_OBJECT_BYTES) {
+            Some(start) => self.value(value.name, of, start, depth + 1),
+            None => unavailable(value, "its place is in a table that is not known".into()),
         }
     }
 

@@ -14,8 +14,8 @@ pub fn class_at(decoder: &Decoder<'_>, behind: &dyn Pointees, to: TypeId, addres
     // The first word of an object with virtual functions is a pointer to the table of its class (Itanium C++ ABI, 2.4).
     let word = behind.bytes(Avma(address.0), 8);
     let table = u64::from_le_bytes(word.get(0, 8).ok()?.try_into().ok()?);
-    let symbol = behind.symbols()?.symbol_at(Avma(table))?;
-    let class = symbol.strip_prefix("vtable for ")?.split_once('+')?.0;
+    let symbol = symbol_of_table(behind.symbols()?, Address(table))?;
+    let class = symbol.strip_prefix("vtable for ")?.rsplit_once('+')?.0;
     let heir = heirs.find(|heir| decoder.types.resolve(heir.ty).name == class)?;
     sized(decoder, heir)
 }
@@ -52,6 +52,23 @@ pub fn value_at(
     let value = inner.value(None, ty, 0, 1);
     decoder.parts.set(inner.parts.get());
     Some(value)
+}
+
+/// The name for a pointer to an object's table of methods. If it has none, the pointer leads to its end: the word before it belongs to it for
+/// certain.
+fn symbol_of_table(symbols: &dyn Symbols, address: Address) -> Option<String> {
+    const WORD: u64 = 8;
+    let symbol = symbols.symbol_at(Avma(address.0.checked_sub(WORD)?))?;
+    let (name, offset) = symbol.rsplit_once("+0x").unwrap_or((&symbol, "0"));
+    Some(format!("{name}+{:#x}", u64::from_str_radix(offset, 16).ok()?.checked_add(WORD)?))
+}
+
+/// The name for what a pointer of this type points to.
+pub fn symbol_for(symbols: Option<&dyn Symbols>, ty: &Type, address: Address) -> Option<String> {
+    match symbols? {
+        symbols if is_vtable(ty) => symbol_of_table(symbols, address),
+        symbols => symbols.symbol_at(Avma(address.0)),
+    }
 }
 
 /// What compilers call the type of a vtable's pointer: its target is a list of code addresses.

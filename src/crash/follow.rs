@@ -4,7 +4,7 @@
 //! (unreadable), a text that ends where its memory does (truncated), and an empty text (`""`, exact).
 
 use super::decode::{Decoder, Pointees, Symbols};
-use super::dynamic::{class_at, is_vtable};
+use super::dynamic::{class_at, is_vtable, symbol_for};
 use super::pieces::Bytes;
 use super::recorded::{End, Held};
 use super::scalar::{Integer, undecoded};
@@ -194,7 +194,7 @@ impl<H: Held> Pointees for Reached<'_, H> {
         if let Some(text) = wide::until_nul(self, decoder, &value, ty, address) {
             return text;
         }
-        let value = Value { symbol: self.symbol_at(Avma(address.0)), ..bare(value, address) };
+        let value = Value { symbol: symbol_for(self.symbols, ty, address), ..bare(value, address) };
         let TypeKind::Pointer { to, .. } = ty.kind else { return value };
         if is_list_of_texts(value.name.as_deref().unwrap_or_default(), ty, decoder.types) {
             return self.texts(decoder, value, to, address);

@@ -85,7 +85,10 @@ impl<'a> TypeBuilder<'_, 'a> {
         match self.member_offset(unit, entry) {
             Some(offset) => Some(Member { name, offset, ty }),
             None => {
-                let kind = TypeKind::Unsupported("its place in the object is computed".to_owned());
+                let kind = match self.virtual_base(unit, entry) {
+                    Some(before) => TypeKind::VirtualBase { of: ty, before },
+                    None => TypeKind::Unsupported("its place in the object is computed".to_owned()),
+                };
                 Some(Member { name, offset: 0, ty: self.like(ty, kind) })
             }
         }
@@ -112,6 +115,20 @@ impl<'a> TypeBuilder<'_, 'a> {
             (Operation::PlusConstant { value }, None) => Some(value),
             _ => None,
         }
+    }
+
+    /// How far before the methods of a class the offset of its virtual base lies (Itanium C++ ABI, 2.5.2), from the expression that adds it to
+    /// the object's address: that of its first word, minus a number, is where it is read.
+    fn virtual_base(&self, unit: u32, entry: &Entry<'a>) -> Option<u64> {
+        let place = entry.attr_value(dw::DW_AT_data_member_location)?.exprloc_value()?;
+        let mut operations = place.operations(self.units.get(unit).unit.encoding());
+        let mut next = || operations.next().ok().flatten();
+        let is_first_word =
+            matches!(next()?, Operation::Pick { index: 0 }) && matches!(next()?, Operation::Deref { .. });
+        let Operation::UnsignedConstant { value } = next().filter(|_| is_first_word)? else { return None };
+        let is_read = matches!(next()?, Operation::Minus) && matches!(next()?, Operation::Deref { .. });
+        let is_added = is_read && matches!(next()?, Operation::Plus) && next().is_none();
+        is_added.then_some(value)
     }
 
     fn variant_part(&mut self, die: DieRef, entry: &Entry<'a>) -> VariantPart {

@@ -76,6 +76,13 @@ pub enum TypeKind {
         /// How many it has.
         bits: u64,
     },
+    /// A base class whose place in the object is in the table of methods, to which the object's first word points.
+    VirtualBase {
+        /// The base class.
+        of: TypeId,
+        /// Where its offset lies, before what the first word points to.
+        before: u64,
+    },
     /// Code: only ever pointed to.
     Function,
     /// What we do not understand, and why.

@@ -5,8 +5,8 @@ use std::fmt::Write;
 use lastwords_abi::step::{COUNTED, ELEMENTS, FOLLOW, MEMORY, PLACES, REGISTER, RING, STRING, WORD};
 use lastwords_abi::{MAX_COPY_BYTES, Step};
 
+use super::behind::pointers_behind;
 use super::pointers::{Pointer, pointers_in};
-use super::reach::pointers_behind;
 use super::{ArgumentPlan, Exits, Follow, Followed, FunctionPlan, PieceSource, ReturnCondition, Source};
 use crate::arch::Architecture;
 use crate::dwarf::types::TypeTable;

@@ -3,6 +3,7 @@
 //! Comes in: functions and types from [`crate::dwarf`], the file from [`crate::binary`]. Goes out: a [`Plan`], whose steps the kernel
 //! side interprets, and which later says what the recorded bytes mean.
 
+mod behind;
 pub mod build;
 mod candidates;
 pub mod capture;

@@ -10,24 +10,23 @@ use std::collections::VecDeque;
 use lastwords_abi::step::{ELEMENTS, OUTCOME_BYTES, PLACES, RING};
 use lastwords_abi::{MAX_COPY_BYTES, MAX_STEPS, align8};
 
-use super::nodes::{Links, Node};
-use super::pointers::{Pointer, followable, pointers_in, pointers_of_target};
+use super::behind::{element_price, pointers_behind};
+use super::nodes::Node;
+use super::pointers::{followable, pointers_in};
 use super::steps::{Count, StepList};
 use super::{Follow, Followed, Limits};
 use crate::dwarf::types::{TypeId, TypeTable};
 
 /// Bytes that a text is given at first.
-const FIRST_TEXT_BYTES: u32 = 32;
+pub(super) const FIRST_TEXT_BYTES: u32 = 32;
 /// Bytes of a value that are worth a step, if it does not fit as a whole.
 const LEAST_PART_BYTES: u32 = 32;
 /// Elements whose own pointers are followed, at the most.
-const MAX_ELEMENTS: u32 = 8;
-/// Pointers in a row that are looked at to see what an element costs.
-const COST_LEVELS: u32 = 2;
+pub(super) const MAX_ELEMENTS: u32 = 8;
 /// Pointers of a list of texts, the NULL that ends it included.
 const LIST_ENTRIES: u32 = 8;
 /// Bytes of a pointer.
-const POINTER_BYTES: u32 = 8;
+pub(super) const POINTER_BYTES: u32 = 8;
 
 /// A pointer that could be followed.
 #[derive(Clone, Copy, Debug)]
@@ -166,7 +165,7 @@ impl<'a> Reach<'a> {
     ) -> Option<u32> {
         let element = u32::from(element);
         let part = room / u32::try_from(others).unwrap_or(u32::MAX).saturating_add(1);
-        let few = part.checked_div(element_price(of, element, COST_LEVELS, self.types))?.clamp(1, MAX_ELEMENTS);
+        let few = part.checked_div(element_price(of, element, self.types))?.clamp(1, MAX_ELEMENTS);
         let size = few.min(room.checked_div(element)?) * element;
         let op = match candidate.what {
             Followed::Ring { .. } => RING,
@@ -234,72 +233,6 @@ impl<'a> Reach<'a> {
     }
 }
 
-/// The pointers in the first `captured` bytes of what a pointer leads to.
-#[must_use]
-pub fn pointers_behind(what: Followed, captured: u32, types: &TypeTable) -> Vec<Pointer> {
-    match what {
-        Followed::Value(ty) => pointers_of_target(ty, captured, types),
-        Followed::Texts => {
-            let text =
-                |entry: u32| Pointer { at: entry * POINTER_BYTES, path: format!("[{entry}]"), lead: Followed::CString };
-            (0..captured / POINTER_BYTES).map(text).collect()
-        }
-        Followed::Node(node) => pointers_of_node(&node, captured, types),
-        _ => what
-            .elements()
-            .map_or_else(Vec::new, |(of, element)| pointers_of_elements(of, element.into(), captured, types)),
-    }
-}
-
-/// What an element costs with some of what it leads to: two elements of a container in it.
-fn element_price(of: TypeId, element: u32, levels: u32, types: &TypeTable) -> u32 {
-    let behind = pointers_in(None, of, element, types).into_iter().map(|pointer| {
-        match (pointer.lead, pointer.lead.elements()) {
-            _ if levels == 0 => 0,
-            (_, Some((of, element))) => {
-                OUTCOME_BYTES + 2 * element_price(of, element.into(), levels - 1, types).min(MAX_COPY_BYTES)
-            }
-            (Followed::Value(ty), _) => {
-                let size =
-                    followable(ty, types).map_or(0, |size| u32::try_from(size).unwrap_or(u32::MAX).min(MAX_COPY_BYTES));
-                OUTCOME_BYTES + element_price(ty, size, levels - 1, types).min(MAX_COPY_BYTES)
-            }
-            (Followed::Node(node), _) => OUTCOME_BYTES + u32::from(node.bytes),
-            _ => text_price(FIRST_TEXT_BYTES),
-        }
-    });
-    behind.take(MAX_ELEMENTS as usize).fold(element, u32::saturating_add).max(1)
-}
-
-fn pointers_of_elements(of: TypeId, element: u32, captured: u32, types: &TypeTable) -> Vec<Pointer> {
-    let inner = pointers_in(None, of, element, types);
-    let moved = |index: u32| {
-        inner.iter().filter_map(move |pointer| {
-            let start = index.checked_mul(element)?;
-            let (at, lead) = (start.checked_add(pointer.at)?, pointer.lead.moved(start)?);
-            Some(Pointer { at, path: format!("[{index}]{}", pointer.path), lead })
-        })
-    };
-    (0..captured.checked_div(element).unwrap_or(0)).flat_map(moved).collect()
-}
-
-/// What the node holds comes before the nodes behind it.
-fn pointers_of_node(node: &Node, captured: u32, types: &TypeTable) -> Vec<Pointer> {
-    let start = u32::from(node.at);
-    let inner = pointers_in(None, node.of, captured.saturating_sub(start), types).into_iter();
-    // The root of Rust's trees has nobody above it.
-    let held = inner.filter(|pointer| node.links != Links::None || !pointer.path.starts_with(".parent"));
-    let held = held.filter_map(|pointer| {
-        Some(Pointer { at: pointer.at.checked_add(start)?, lead: pointer.lead.moved(start)?, ..pointer })
-    });
-    let link = |(at, links): (u16, Links)| Pointer {
-        at: at.into(),
-        path: format!("[{at:+}]"),
-        lead: Followed::Node(Node { links, ..*node }),
-    };
-    held.chain(node.links.followed().into_iter().map(link)).collect()
-}
-
 /// Pointers to values count, and what belongs to a text or a container does not.
 fn level_of(what: Followed) -> u32 {
     u32::from(matches!(what, Followed::Value(_)))
@@ -322,7 +255,8 @@ pub fn count_at(what: Followed, offset: impl Fn(u32) -> Option<u32>) -> Option<O
     }
 }
 
-fn text_price(limit: u32) -> u32 {
+/// What a text of at most `limit` bytes costs.
+pub(super) fn text_price(limit: u32) -> u32 {
     OUTCOME_BYTES + align8(limit + 1)
 }
 
@@ -372,5 +306,56 @@ mod tests {
         // The large one is cut, and the small one is whole.
         assert_eq!(followed([1000, 24], 256), [vec![152], vec![24, 24, 24]]);
         assert_eq!(followed([24, 24], 0), [Vec::<u16>::new(), Vec::new()]);
+    }
+
+    /// The sizes of all places and texts that are captured of an argument of this type, in the order of the steps.
+    fn captured(ty: TypeId, types: &TypeTable, reach_bytes: u32) -> Vec<(u8, u16)> {
+        let mut steps = StepList::default();
+        let limits = Limits { reach_bytes, ..Limits::default() };
+        for word in 0..2 {
+            steps.register(word).unwrap();
+        }
+        let candidates = pointers_in(None, ty, 16, types).into_iter().map(|pointer| {
+            let count = count_at(pointer.lead, Some).unwrap();
+            Candidate::of_argument(0, pointer.at, pointer.at, pointer.lead, count)
+        });
+        let candidates = candidates.collect();
+        Reach::new(types, limits, &mut steps).follow(candidates, 1);
+        steps.into_steps().iter().skip(2).map(|step| (step.op, step.size)).collect()
+    }
+
+    /// A slice of Rust, whose name is `name`, of these elements.
+    fn slice(name: &str, of: TypeId, types: &mut TypeTable) -> TypeId {
+        let kind = TypeKind::Pointer { to: of, reference: false };
+        let pointer = types.push(Type { name: "*const T".into(), size: Some(8), kind });
+        let length =
+            types.push(Type { name: "usize".into(), size: Some(8), kind: TypeKind::Integer { signed: false } });
+        let member = |name: &str, offset, ty| Member { name: name.into(), offset, ty };
+        let members = vec![member("data_ptr", 0, pointer), member("length", 8, length)];
+        let kind = TypeKind::Aggregate(Aggregate { members, ..Aggregate::default() });
+        types.push(Type { name: name.into(), size: Some(16), kind })
+    }
+
+    /// Guards against elements whose texts are not captured, and against places for elements that leave no room for them.
+    #[test]
+    fn elements_have_as_many_places_as_their_texts_have_room() {
+        use lastwords_abi::step::COUNTED;
+        let mut types = TypeTable::default();
+        let byte = types.push(Type { name: "u8".into(), size: Some(1), kind: TypeKind::Integer { signed: false } });
+        let text = slice("&str", byte, &mut types);
+        let texts = slice("&[&str]", text, &mut types);
+        let lists = slice("&[&[&str]]", texts, &mut types);
+
+        assert_eq!(captured(text, &types, 1024), [(COUNTED, 256)]);
+        // 1,024 bytes: places of 16 bytes each behind an outcome, and the rest for the texts.
+        assert_eq!(captured(texts, &types, 1024), [vec![(ELEMENTS, 128)], vec![(COUNTED, 88); 8]].concat());
+        // A text costs 48 bytes and its place 16: two of them, which share what is left.
+        assert_eq!(captured(texts, &types, 160), [vec![(ELEMENTS, 32)], vec![(COUNTED, 40); 2]].concat());
+        let of_lists = captured(lists, &types, 1024);
+        let count = |op| of_lists.iter().filter(|(of, _)| *of == op).count();
+        let inner: Vec<u16> =
+            of_lists[1..].iter().filter(|(op, _)| *op == ELEMENTS).map(|(_, size)| size / 16).collect();
+        assert_eq!((of_lists[0], inner.len()), ((ELEMENTS, 96), 6), "{of_lists:?}");
+        assert_eq!(count(COUNTED), usize::from(inner.iter().sum::<u16>()), "every place has its text: {of_lists:?}");
     }
 }

@@ -104,7 +104,7 @@ fn without_types(value: &str) -> String {
         None => value,
     };
     let value = value.replace("Vec(size=0)", "");
-    let is_map = value.starts_with("std::map") || value.starts_with("std::unordered_map");
+    let is_map = value.split_whitespace().next().is_some_and(|ty| ty.ends_with("map"));
     let mut kept = String::new();
     for part in value.split_inclusive(" = ") {
         let Some(name) = part.strip_suffix(" = ") else {

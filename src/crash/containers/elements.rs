@@ -54,7 +54,14 @@ pub fn list_at(place: &Place<'_>, value: &Value, of: TypeId, address: Address, c
         Some(gap) if got == 0 => missing(value, gap),
         Some(gap) => {
             let listed = list(value, elements, count);
-            Value { state: State::Truncated, reason: Some(format!("only its first {got}: {}", gap.reason)), ..listed }
+            let reason = match gap.state {
+                // That the bytes were cut says no more than this.
+                State::Truncated | State::Unavailable => {
+                    format!("only its first {got} of {count} elements were captured")
+                }
+                _ => format!("only its first {got} of {count} elements: {}", gap.reason),
+            };
+            Value { state: State::Truncated, reason: Some(reason), ..listed }
         }
         None => list(value, elements, count),
     }

@@ -3,7 +3,7 @@
 use super::image::Image;
 use crate::address::Avma;
 use crate::crash::decode::{Decoder, Pointees, Symbols};
-use crate::crash::dynamic::{class_at, is_vtable};
+use crate::crash::dynamic::{class_at, is_vtable, symbol_for};
 use crate::crash::memory::Unknown;
 use crate::crash::pieces::Bytes;
 use crate::crash::text::Text;
@@ -40,7 +40,7 @@ impl Pointees for Behind<'_, '_> {
         };
         let TypeKind::Pointer { to, .. } = ty.kind else { return value };
         let resolved = decoder.types.resolve(to);
-        let symbol = self.symbol_at(Avma(address.0));
+        let symbol = symbol_for(self.symbols(), ty, address);
         let is_named = symbol.is_some();
         let value = Value { symbol, ..value };
         let size = resolved.size.and_then(|size| usize::try_from(size).ok()).filter(|size| *size > 0);

@@ -11,7 +11,7 @@ use crate::shell::{self, ChoreError};
 /// Unit tests of what talks to the kernel.
 const UNIT_TESTS: &str = "probe::";
 /// Whole-program tests of what depends on the kernel. Those of its tiers come on top.
-const WHOLE_PROGRAM_TESTS: [&str; 9] = [
+const WHOLE_PROGRAM_TESTS: [&str; 10] = [
     "starting_case::",
     "strings::",
     "returns::",
@@ -21,6 +21,7 @@ const WHOLE_PROGRAM_TESTS: [&str; 9] = [
     "handled::",
     "output::",
     "then_and_now::",
+    "hostile::",
 ];
 /// Of the tests that run one thing a hundred times. Where all instructions are emulated, they would take an hour.
 const RUNS: &str = "1";
