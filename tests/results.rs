@@ -64,7 +64,7 @@ fn has_calls(outcome: &Outcome, expected: &[&str]) {
 const OF_C: [&str; 11] = [
     r#"text_of(n = 1) = "some text""#,
     "text_of(n = 0) = NULL",
-    r#"name_of(n = 1) = * → name {given: "alice", length: 5}"#,
+    r#"name_of(n = 1) = * <alice> → name {given: "alice", length: 5}"#,
     "name_of(n = 0) = NULL",
     r#"pair_of(n = 4) = pair {first: 4, second: * → name {given: "alice", length: 5}}"#,
     "mixed_of(n = 3) = mixed {weight: <unavailable: in register xmm0>, count: 3}",
@@ -83,7 +83,7 @@ const AFTER_IN_C: [&str; 9] = [
     r#"advance(counter = * → counter {n: 1 ⇒ 2, label: "first", next: NULL ⇒ * → counter {n: 3, label: "last", next: NULL}}, other = * → counter {n: 7, label: "other", next: NULL}) = 7"#,
     "put(out = * → 1 ⇒ 2, n = 2)",
     "put(out = NULL, n = 2)",
-    r#"replace(place = * → NULL ⇒ * → name {given: "alice", length: 5})"#,
+    r#"replace(place = * → NULL ⇒ * <alice> → name {given: "alice", length: 5})"#,
     r#"leave_alone(counter = * → counter {n: 2, label: "first", next: * → counter {n: 3, label: "last", next: NULL}})"#,
 ];
 
@@ -153,7 +153,7 @@ const OF_CPP: [&str; 11] = [
     "maybe(is = true) = 3",
     "maybe(is = false) = nullopt",
     "point(x = 6) = Point {x: 6, y: -6}",
-    "reference() = * → Point {x: 8, y: 9}",
+    "reference() = * <reference()::origin> → Point {x: 8, y: 9}",
     "handle() = Handle {number: * → 42}",
     "weighed() = Weighed {weight: <unavailable: in register xmm0>, count: 7}",
 ];
