@@ -44,17 +44,18 @@ fn compare(
     is_left: &impl Fn(Address) -> bool,
     field: fn(&mut Value) -> &mut Option<Box<Value>>,
 ) {
-    if is_gone(&later) && !is_gone(then) && is_known(then) || differs(then, &later) {
+    if is_gone(&later) && !is_gone(then) && is_known(then) || differs(then, &later) || is_other(then, &later) {
         *field(then) = Some(Box::new(without_name(later)));
         return;
     }
     if then.address.is_some_and(is_left) {
         return;
     }
+    let are_alike = has_same_parts(then, &later);
     if let (Some(then), Some(later)) = (&mut then.target, later.target) {
         compare(then, *later, is_left, field);
     }
-    if then.members.len() == later.members.len() {
+    if are_alike {
         for (then, later) in then.members.iter_mut().zip(later.members) {
             compare(then, later, is_left, field);
         }
@@ -69,6 +70,27 @@ fn differs(then: &Value, now: &Value) -> bool {
     };
     // What lies behind another pointer is another thing, whether it is known or not.
     then_address != now_address || text_differs(then, now) || list_differs(then, now)
+}
+
+/// Whether one has become something of another kind: an object whose destructor has run, the other variant of an enum, a map with other keys. Its
+/// parts cannot be told one by one.
+fn is_other(then: &Value, later: &Value) -> bool {
+    let are_known = then.state == State::Exact && later.state == State::Exact;
+    are_known && (then.ty != later.ty || then.variant != later.variant || has_other_keys(then, later))
+}
+
+fn has_other_keys(then: &Value, later: &Value) -> bool {
+    let keys = |value: &Value| value.members.iter().any(|member| member.key.is_some());
+    (keys(then) || keys(later)) && !has_same_parts(then, later)
+}
+
+/// Whether the parts of two values are about the same.
+fn has_same_parts(then: &Value, later: &Value) -> bool {
+    let key = |value: &Value| value.key.as_ref().map(|key| key.value.clone());
+    let is_same = |(then, later): (&Value, &Value)| then.name == later.name && key(then) == key(later);
+    then.ty == later.ty
+        && then.members.len() == later.members.len()
+        && then.members.iter().zip(&later.members).all(is_same)
 }
 
 /// The same of two lists at one address, whose elements are numbers, or are more or fewer than they were.
@@ -229,5 +251,28 @@ mod tests {
         let mut memory = Memory::default();
         memory.insert(Avma(TEXT), &[0; 8]);
         assert_eq!(behind(&memory), Some((json!(null), State::Exact)));
+    }
+
+    /// Guards against a map whose value of one key is told as what another key's has become, and against members of one class that are
+    /// compared with those of another.
+    #[test]
+    fn parts_are_compared_with_the_same_parts_only() {
+        let number = |number: u32| Value { state: State::Exact, value: number.into(), ..Value::default() };
+        let entry = |(key, value)| Value { key: Some(Box::new(number(key))), ..number(value) };
+        let map = |entries: [(u32, u32); 2]| {
+            let (members, value) = (entries.map(entry).to_vec(), json!(entries));
+            Value { ty: "map".into(), state: State::Exact, value, members, ..Value::default() }
+        };
+        let after = |mut then: Value, later: Value| {
+            mark_after(&mut then, later);
+            let of_members = then.members.iter().map(|member| member.after.as_ref().map(|after| after.value.clone()));
+            (of_members.collect::<Vec<_>>(), then.after.map(|after| after.value))
+        };
+        let then = map([(1, 10), (2, 20)]);
+        assert_eq!(after(then.clone(), map([(1, 10), (2, 30)])), (vec![None, Some(json!(30))], None));
+        let other = [(1, 10), (3, 30)];
+        assert_eq!(after(then.clone(), map(other)), (vec![None, None], Some(json!(other))));
+        let renamed = Value { ty: "base".into(), ..map([(1, 10), (2, 30)]) };
+        assert_eq!(after(then, renamed).1, Some(json!([[1, 10], [2, 30]])));
     }
 }
