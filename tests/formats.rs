@@ -39,7 +39,7 @@ fn json_is_as_natural_as_it_can_be() {
             "nan": "NaN",
             "infinite": "-inf",
             "extended": 1.5,
-            "point": { "re": 1.0, "im": 2.0 },
+            "point": { "real": 1.0, "imaginary": 2.0 },
         });
         // As text, so that the order counts.
         assert_eq!(numbers.to_string(), expected.to_string(), "{compiler:?}");

@@ -3,7 +3,7 @@
 use std::fmt::Write;
 
 use crate::support::{Compiler, Fixture};
-use crate::{history, processes, results, returns, sacred, starting_case};
+use crate::{governor, history, processes, results, returns, sacred, starting_case};
 
 /// A program with this many functions, each of which is called once, in order. Then it dies.
 fn many_functions(count: usize) -> Fixture {
@@ -86,6 +86,11 @@ macro_rules! tier {
             #[test]
             fn watches_many_functions() {
                 check_many($many, &OPTIONS);
+            }
+
+            #[test]
+            fn places_probes_anew_without_a_gap_or_a_repetition() {
+                governor::check_feeders(stringify!($tier), &OPTIONS);
             }
 
             #[test]

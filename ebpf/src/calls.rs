@@ -3,19 +3,42 @@
 use aya_ebpf::helpers::generated::bpf_ktime_get_ns;
 use lastwords_abi::layout::{INDEX_OFFSET, OPEN_WAYS, OpenCall, open_offset, open_set, ring_offset};
 use lastwords_abi::record::{RECORD_BYTES, RESULT_BYTES, RETURN_UNKNOWN, RETURNED, Record};
-use lastwords_abi::{Function, SlotHeader, align8};
+use lastwords_abi::step::MUTED;
+use lastwords_abi::{Function, SlotHeader, align8, cookie};
 
-use crate::maps::{FUNCTIONS, config};
+use crate::maps::{FUNCTIONS, add, config};
 use crate::registers::Registers;
-use crate::slot;
+use crate::slot::{self, Caller};
 use crate::steps::{self, Run};
 
-/// Records that the function with this index was entered.
+/// Records that the function in this cookie was entered. `None` if it is not recorded: not any more, not by this generation of probes, or not
+/// of this thread.
 #[inline(always)]
-pub fn enter(registers: &Registers, index: u32) -> Option<()> {
-    let header = slot::for_call()?;
-    // SAFETY: plain numbers in a map value that nobody writes after the start.
-    let function: Function = unsafe { *FUNCTIONS.get_ptr(index)? };
+pub fn enter(registers: &Registers, cookie: u64) -> Option<()> {
+    let index = cookie::function(cookie);
+    let live = FUNCTIONS.get_ptr_mut(index)?;
+    // SAFETY: plain numbers in a map value; user space writes the generation alone, the kernel side the hits.
+    let function = unsafe { core::ptr::read_volatile(live) };
+    if function.generation < cookie::generation(cookie) {
+        return None;
+    }
+    let header = match slot::of_call() {
+        Caller::Recorded(header) => header,
+        Caller::WithoutSlot => {
+            add_hit(live);
+            return None;
+        }
+        Caller::Other => return None,
+    };
+    // SAFETY: only the current thread writes to its slot.
+    unsafe {
+        let last = (*header).last_entry;
+        if cookie::function(last) == index && cookie::generation(last) > cookie::generation(cookie) {
+            return None;
+        }
+        (*header).last_entry = cookie;
+    }
+    add_hit(live);
     let entered_ns = now();
 
     // SAFETY: only the current thread writes to its slot. `head` is masked to lie in the ring, and the slack behind the ring
@@ -47,6 +70,15 @@ pub fn enter(registers: &Registers, index: u32) -> Option<()> {
         open(header, cfa, sequence, index);
     }
     Some(())
+}
+
+/// Whether the function with this index is not recorded any more.
+#[inline(always)]
+pub fn is_muted(index: u32) -> bool {
+    // SAFETY: a number in a map value.
+    FUNCTIONS
+        .get_ptr(index)
+        .is_none_or(|function| unsafe { core::ptr::read_volatile(&raw const (*function).generation) } == MUTED)
 }
 
 /// Records that the call of the function with this index, in the frame that is about to end or has just ended, returned.
@@ -172,6 +204,13 @@ unsafe fn open_entry(header: *mut SlotHeader, set: u32, way: u32) -> *mut OpenCa
     let table = open_offset(config!(index_entries));
     // SAFETY: `open_set` masks the set, and `way` is below `OPEN_WAYS`.
     unsafe { header.byte_add(table as usize + entry as usize * size_of::<OpenCall>()).cast() }
+}
+
+/// Counts a call, for user space to see which functions are called how often. Several threads may.
+#[inline(always)]
+fn add_hit(function: *mut Function) {
+    // SAFETY: a field of a map value.
+    add(unsafe { &raw mut (*function).hits }, 1);
 }
 
 #[inline(always)]

@@ -44,6 +44,8 @@ pub struct SlotHeader {
     pub first: u64,
     /// Position of the next record.
     pub head: u64,
+    /// The cookie of the probe that recorded the last call.
+    pub last_entry: u64,
     /// The registers at the death of the thread.
     pub death: ThreadState,
     /// The registers at the probe that runs now: the interpreter's scratch.
@@ -428,7 +430,7 @@ pub const fn open_set(cfa: u64, sets: u32) -> u32 {
     ((cfa >> 3).wrapping_mul(0x9e37_79b9_7f4a_7c15) >> 32) as u32 & (sets - 1)
 }
 
-const _: () = assert!(size_of::<SlotHeader>() == 24 + 24 + size_of::<ThreadState>() + 8 * REGISTER_WORDS);
+const _: () = assert!(size_of::<SlotHeader>() == 24 + 32 + size_of::<ThreadState>() + 8 * REGISTER_WORDS);
 const _: () = assert!(size_of::<SlotHeader>().is_multiple_of(8) && COMM_BYTES.is_multiple_of(8));
 const _: () = assert!(size_of::<OpenCall>() == 24);
 const _: () = assert!(size_of::<Target>() == 24);

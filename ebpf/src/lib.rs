@@ -16,7 +16,7 @@ pub use step::{Function, Outcome, Step};
 pub const ABI_VERSION: u32 = 2;
 
 /// Steps of one function at the most: the bound of the interpreter's loop.
-pub const MAX_STEPS: u32 = 64;
+pub const MAX_STEPS: u32 = 128;
 /// Bytes that one string or counted step may copy at the most.
 pub const MAX_COPY_BYTES: u32 = 4096;
 /// Bytes of captured data in one record at the most.
@@ -33,7 +33,12 @@ pub const MAX_ARGS_BYTES: usize = 1024;
 /// The value in `THREADS` of a thread that found no free slot.
 pub const NO_SLOT: u32 = u32::MAX;
 
-/// What a probe's cookie says: which function, and which event of it (low 32 bits: index of the function).
+/// What a probe's cookie says: from its lowest bit up, the index of the function (32 bits), which event of it (8 bits), and which generation
+/// of probes it belongs to (24 bits).
+///
+/// Functions are taken out by placing the others' probes anew, in the next *generation*, before the old ones are closed. While both are
+/// there, a call meets both. The kernel runs the newer one first (`consumer_add` in kernel/events/uprobes.c puts it in front): where it
+/// records the call, the older one finds that in [`SlotHeader::last_entry`] and leaves it at that.
 pub mod cookie {
     /// The function was entered.
     pub const ENTRY: u64 = 0;
@@ -44,10 +49,10 @@ pub mod cookie {
     /// The function is about to leave by a jump to another one.
     pub const TAIL_JUMP: u64 = 3;
 
-    /// The cookie of `event` at the function with this `index`.
+    /// The cookie of `event` at the function with this `index`, in this `generation` of probes.
     #[must_use]
-    pub const fn new(event: u64, index: u32) -> u64 {
-        event << 32 | index as u64
+    pub const fn new(event: u64, index: u32, generation: u32) -> u64 {
+        (generation as u64) << 40 | event << 32 | index as u64
     }
 
     /// The index of the function.
@@ -59,7 +64,13 @@ pub mod cookie {
     /// One of the events above.
     #[must_use]
     pub const fn event(cookie: u64) -> u64 {
-        cookie >> 32
+        cookie >> 32 & 0xff
+    }
+
+    /// The generation of probes.
+    #[must_use]
+    pub const fn generation(cookie: u64) -> u32 {
+        (cookie >> 40) as u32
     }
 }
 

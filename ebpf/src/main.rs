@@ -55,8 +55,9 @@ pub fn probe_session(context: ProbeContext) -> u32 {
         let is_return: unsafe extern "C" fn(*mut c_void) -> bool = core::mem::transmute(KFUNC_SESSION_IS_RETURN);
         is_return(context.as_ptr())
     };
-    happened(context.as_ptr(), is_return);
-    0
+    let recorded = happened(context.as_ptr(), is_return);
+    // 1: the return of this call is not wanted.
+    u32::from(!is_return && recorded.is_none())
 }
 
 /// Nothing: what the kernel itself costs, for benchmarks to measure against.
@@ -65,22 +66,25 @@ pub fn probe_nothing(_context: ProbeContext) -> u32 {
     0
 }
 
-/// What a probe's cookie says has happened; or, at the kernel's trampoline, that the function has returned.
+/// What a probe's cookie says has happened; or, at the kernel's trampoline, that the function has returned. `None` if there was nothing to
+/// record.
 #[inline(always)]
-fn happened(context: *mut c_void, is_return: bool) {
+fn happened(context: *mut c_void, is_return: bool) -> Option<()> {
     // SAFETY: the context of this program.
     let cookie = unsafe { bpf_get_attach_cookie(context) };
     let registers = Registers::of_probe(context);
     let index = cookie::function(cookie);
     let event = if is_return { cookie::RETURN } else { cookie::event(cookie) };
     if event == cookie::ENTRY {
-        calls::enter(registers, index);
-        return;
+        return calls::enter(registers, cookie);
+    }
+    if event != cookie::RETURN && calls::is_muted(index) {
+        return None;
     }
     // At an instruction that leaves a function the stack pointer is at the return address again; at the trampoline, that has been popped.
     let popped = if event == cookie::RETURN { 0 } else { Registers::RETURN_ADDRESS_BYTES };
     let flag = if event == cookie::TAIL_JUMP { LEFT_BY_TAIL_CALL } else { RETURNED };
-    calls::leave(registers, index, registers.stack_pointer() + popped, flag);
+    calls::leave(registers, index, registers.stack_pointer() + popped, flag)
 }
 
 /// The kernel's `do_group_exit`: a process ends of its own accord.

@@ -29,9 +29,9 @@ pub fn constant<T: Copy>(field: *const T) -> T {
     unsafe { core::ptr::read_volatile(field) }
 }
 
-/// The plan of each function, by the index in the cookie. Entries: set by user space.
+/// Each function, by the index in the cookie. Entries: set by user space, which reads the hits and sets generations through a mapping.
 #[map]
-pub static FUNCTIONS: Array<Function> = Array::with_max_entries(1, 0);
+pub static FUNCTIONS: Array<Function> = Array::with_max_entries(1, BPF_F_MMAPABLE);
 
 /// The steps of all functions. Entries: set by user space.
 #[map]

@@ -33,24 +33,34 @@ impl Ids {
     }
 }
 
-/// The slot of the current thread in a probe: taken at its first call. `None` where it has none; that is counted.
+/// Who makes a call.
+pub enum Caller {
+    /// A thread with this slot.
+    Recorded(*mut SlotHeader),
+    /// A thread of a watched process that has found no slot; that is counted.
+    WithoutSlot,
+    /// Somebody else.
+    Other,
+}
+
+/// Who makes the call at whose probe this is. A thread takes its slot at its first call.
 #[inline(always)]
-pub fn for_call() -> Option<*mut SlotHeader> {
+pub fn of_call() -> Caller {
     let ids = Ids::current();
     // SAFETY: the value is copied at once.
     if let Some(&slot) = unsafe { THREADS.get(ids.tid) } {
         if slot == NO_SLOT {
             count(Counter::CALLS_WITHOUT_SLOT);
-            return None;
+            return Caller::WithoutSlot;
         }
-        return SLOTS.get_ptr_mut(slot);
+        return SLOTS.get_ptr_mut(slot).map_or(Caller::Other, Caller::Recorded);
     }
     // SAFETY: a plain number in a map value.
     match unsafe { WATCHED.get(ids.pid) } {
-        Some(watched) if watched.executes_target == 1 => take(ids),
+        Some(watched) if watched.executes_target == 1 => take(ids).map_or(Caller::WithoutSlot, Caller::Recorded),
         _ => {
             count(Counter::CALLS_OF_OTHERS);
-            None
+            Caller::Other
         }
     }
 }

@@ -110,7 +110,8 @@ pub struct Outcome {
 /// Bytes of an [`Outcome`] in a record.
 pub const OUTCOME_BYTES: u32 = size_of::<Outcome>() as u32;
 
-/// One entry of the map `FUNCTIONS`: the plan of the function with this index. The steps at its return stand behind those at its entry.
+/// One entry of the map `FUNCTIONS`: the plan of the function with this index, and what both sides tell each other about it while it runs. The
+/// steps at its return stand behind those at its entry.
 ///
 /// The data of its records begin with room for what its return will add. Offsets (`base`, `count`) of the steps at the entry count from there;
 /// those of the steps at the return count from [`Record::value`](crate::Record::value), which is right in front of it.
@@ -126,12 +127,23 @@ pub struct Function {
     pub cfa_offset: i32,
     /// Bytes of a record's data at the most.
     pub data_bytes: u32,
+    /// Calls by threads that are watched, as long as the function is: counted by the kernel side.
+    pub hits: u64,
+    /// The newest [generation](crate::cookie::generation) of probes that is to record it, or [`MUTED`]: set by user space.
+    pub generation: u32,
+    /// Zero.
+    pub reserved: u32,
     /// How many steps there are at its return, `MAX_STEPS` at the most.
     pub exit_step_count: u32,
     /// Bytes of a record's data that are left to them.
     pub exit_bytes: u32,
 }
 
+/// [`Function::generation`] of a function that is not recorded.
+pub const MUTED: u32 = 0;
+/// [`Function::generation`] at the start.
+pub const FIRST_GENERATION: u32 = 1;
+
 const _: () = assert!(size_of::<Step>() == 16);
-const _: () = assert!(size_of::<Function>() == 24);
+const _: () = assert!(size_of::<Function>() == 40);
 const _: () = assert!(size_of::<Outcome>() == 8);

@@ -166,8 +166,10 @@ pub struct Inspection {
     /// Where a probe for the entry may stand, in the order of execution: instructions that each call executes once, at which the frame's
     /// place is known. There is at least one.
     pub candidates: Vec<Candidate>,
-    /// Its own code jumps back to its first instruction, which is the only candidate then: a call may execute it more than once.
+    /// Its own code jumps back to its first instruction, and there is no other candidate: a call may execute it more than once.
     pub repeats: bool,
+    /// It may execute other instructions of its first block more than once, for it has indirect jumps that may lead anywhere in it.
+    pub has_unknown_targets: bool,
     /// Where it is left, or why that is not known.
     pub exits: Result<CodeExits, InspectError>,
 }

@@ -164,7 +164,9 @@ impl<'a> Coroner<'a> {
             probes: report::Probes {
                 attached: recorder.attached().functions as u64,
                 skipped: self.prepared.plan.skipped.iter().map(report::Skipped::from).collect(),
+                dropped: Vec::new(),
             },
+            dropped: recorder.dropped(),
             modules: self.modules(&modules, bias),
             registers: RegisterNames {
                 general: &general,

@@ -36,6 +36,7 @@ pub fn run(args: &DemoArgs, verbose: bool) -> Result<u8, Error> {
         options: Options::default(),
         settings: Settings::default(),
         tier: None,
+        budget: None,
         identity: None,
         output: Output::Nowhere,
         redaction: Redaction::default(),

@@ -164,7 +164,7 @@ fn plan_for_ourselves() -> Option<Plan> {
         declared: None,
         object: 0,
         address,
-        entry: EntrySite { offset, address, cfa_offset: 8, class: SINGLE_STEPPED },
+        entry: EntrySite { offset, address, cfa_offset: 8, class: SINGLE_STEPPED, obstacle: None },
         exits: Exits::Trampoline,
         steps: vec![],
         arguments: vec![],
@@ -173,6 +173,7 @@ fn plan_for_ourselves() -> Option<Plan> {
         unseen_exits: None,
         has_debug_info: false,
         limits: Limits::default(),
+        weight: crate::plan::Weight::default(),
     };
     Some(Plan { objects: vec![path.to_owned()], functions: vec![function], ..Plan::default() })
 }

@@ -178,6 +178,9 @@ impl fmt::Display for Placed<'_> {
         let microseconds = |ns: u64| format!("{}.{} us", ns / 1000, ns % 1000 / 100);
         let distance = site.address.0.wrapping_sub(function.address.0);
         write!(f, "+{distance:#x} {text}: {class}, {}", microseconds(costs.of(site.class).into()))?;
+        if let Some(obstacle) = site.obstacle {
+            write!(f, " ({obstacle})")?;
+        }
         let exit = microseconds(exit_cost_ns(&function.exits, costs));
         match &function.exits {
             Exits::Trampoline => write!(f, "; return by trampoline, {exit}"),

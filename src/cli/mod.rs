@@ -1,5 +1,6 @@
 //! The command line: one file a subcommand. Parsed arguments are validated into configurations here; nothing below reads them.
 
+mod budget;
 pub mod capture;
 pub mod coroner;
 pub mod demo;

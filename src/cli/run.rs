@@ -3,6 +3,7 @@
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 
+use super::budget::{self, BudgetArgs};
 use super::capture::CaptureArgs;
 use super::error::Error;
 use super::selection::SelectionArgs;
@@ -14,7 +15,7 @@ use crate::launch::{Ending, Identity, Suspended};
 use crate::plan::build::{Options, prepare};
 use crate::plan::select::Selection;
 use crate::probe::calibrate;
-use crate::probe::{MappingLog, Recorder, Settings, Tier};
+use crate::probe::{Budget, MappingLog, Recorder, Settings, Tier};
 use crate::report::{self, Owner, Redaction, WriteError, bound};
 
 /// Arguments of `lastwords run`.
@@ -39,6 +40,8 @@ pub struct RunArgs {
     /// Report faults that the program survives, too
     #[arg(long)]
     handled: bool,
+    #[command(flatten)]
+    budget: BudgetArgs,
     /// How to place the probes (default: the best that this kernel has)
     #[arg(long, value_enum)]
     tier: Option<Tier>,
@@ -82,6 +85,8 @@ pub struct Run {
     pub settings: Settings,
     /// Only this tier.
     pub tier: Option<Tier>,
+    /// How much of the time the probes may take; `None` for any amount.
+    pub budget: Option<Budget>,
     /// Who the program runs as.
     pub identity: Option<Identity>,
     /// Where reports go.
@@ -146,6 +151,7 @@ impl Run {
                 ..Settings::default()
             },
             tier: args.tier,
+            budget: args.budget.budget(),
             identity: Identity::choose(args.user.as_deref())?,
             output,
             redaction: Redaction::new(&args.redact),
@@ -192,6 +198,9 @@ pub fn execute(run: &Run) -> Result<Ending, Error> {
         ));
         prepared.notes.iter().for_each(|note| page::note(format_args!("{note}")));
     }
+    if let Some(budget) = run.budget {
+        recorder.keep_within(budget, &prepared.plan);
+    }
     let suspended = Suspended::new(&run.program, &run.arguments, run.identity.as_ref())?;
     recorder.watch(suspended.pid().as_raw().cast_unsigned())?;
     let signals = watch::Signals::take().map_err(Error::Wait)?;
@@ -199,7 +208,14 @@ pub fn execute(run: &Run) -> Result<Ending, Error> {
         MappingLog::watch(suspended.pid()).inspect_err(|error| tracing::debug!(%error, "mappings are not told")).ok();
     let running = suspended.start()?;
     let mut coroner = coroner::Coroner::new(run, &prepared, running.pid());
-    let ending = until_end(running, signals, &mut recorder, &mut mappings, |death, mapped, recorder| {
+    let look = |recorder: &mut Recorder| {
+        let changes = recorder.govern(&prepared.plan);
+        if run.verbose {
+            changes.iter().for_each(|change| budget::tell(change, &prepared.plan));
+        }
+        recorder.next_look()
+    };
+    let ending = until_end(running, signals, &mut recorder, &mut mappings, look, |death, mapped, recorder| {
         coroner.examine(&death, &mapped, recorder);
     })
     .map_err(Error::Wait)?;

@@ -3,6 +3,7 @@
 use std::io;
 use std::os::fd::AsFd;
 use std::os::unix::net::UnixStream;
+use std::time::Duration;
 
 use nix::libc;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
@@ -43,7 +44,8 @@ impl Signals {
     }
 }
 
-/// Waits until the program ends. Each death of it or of a descendant on the way is handed over.
+/// Waits until the program ends. Each death of it or of a descendant on the way is handed over. `look` is called each time that it has asked
+/// for, and whenever else there is something to do.
 ///
 /// # Errors
 /// If the system cannot wait.
@@ -52,6 +54,7 @@ pub fn until_end(
     mut signals: Signals,
     recorder: &mut Recorder,
     mappings: &mut Option<MappingLog>,
+    mut look: impl FnMut(&mut Recorder) -> Option<Duration>,
     mut on_death: impl FnMut(Death, Vec<Mapping>, &Recorder),
 ) -> io::Result<Ending> {
     loop {
@@ -64,10 +67,11 @@ pub fn until_end(
         if let Some(ending) = ending {
             return Ok(ending);
         }
+        let next_look = look(recorder).and_then(|after| PollTimeout::try_from(after).ok());
         let on_mappings = mappings.iter().flat_map(MappingLog::descriptors);
         let descriptors = [signals.0.get_read().as_fd(), recorder.events()].into_iter().chain(on_mappings);
         let mut ready: Vec<PollFd<'_>> = descriptors.map(|fd| PollFd::new(fd, PollFlags::POLLIN)).collect();
-        match poll(&mut ready, PollTimeout::NONE) {
+        match poll(&mut ready, next_look.unwrap_or(PollTimeout::NONE)) {
             Ok(_) | Err(nix::Error::EINTR) => {}
             Err(error) => return Err(error.into()),
         }

@@ -13,7 +13,7 @@ use super::recent::Moment;
 use super::recorded::{Held, Recorded};
 use super::text::{Text, hex};
 use super::{follow, pair, recent, scalar, tuples, variants};
-use crate::address::Avma;
+use crate::address::{Avma, Svma};
 use crate::dwarf::types::{Aggregate, Type, TypeId, TypeKind, TypeTable};
 use crate::plan::outputs::{Output, split};
 use crate::plan::{ArgumentPlan, Followed, FunctionPlan};
@@ -26,22 +26,45 @@ const MAX_PARTS: u32 = 10_000;
 /// Elements of an array that are shown.
 const MAX_ELEMENTS: u64 = 1_024;
 
+/// What is known of the addresses in a process.
+pub trait Symbols {
+    /// The function or variable at an address.
+    fn symbol_at(&self, at: Avma) -> Option<String>;
+    /// Where what is at an address lies in its file.
+    fn address_in_file(&self, at: Avma) -> Option<Svma>;
+}
+
+/// What captured bytes are read with.
+#[derive(Clone, Copy)]
+pub struct Meaning<'a> {
+    /// Types of the plan.
+    pub types: &'a TypeTable,
+    /// Names for addresses, where the modules of the process are known.
+    pub symbols: Option<&'a dyn Symbols>,
+}
+
 /// The arguments of a call, whose record holds `data`.
 #[must_use]
-pub fn arguments(plan: &FunctionPlan, types: &TypeTable, data: &[u8]) -> Vec<Value> {
+pub fn arguments(plan: &FunctionPlan, meaning: Meaning<'_>, data: &[u8]) -> Vec<Value> {
+    let types = meaning.types;
     let data = plan.entry_data(data);
     let outputs = split(&plan.steps, data);
     let recorded = Recorded::new(&plan.steps, data, &outputs);
-    let reached = Reached::new(&recorded, plan.limits);
+    let reached = Reached::new(&recorded, plan.limits, meaning.symbols);
     (0..plan.arguments.len()).map(|index| argument(&plan.arguments, index, types, &outputs, &reached)).collect()
 }
 
 /// The same, and what their pointers lead to in the memory at the moment of death, where that is something else.
 #[must_use]
-pub fn arguments_then_and_now(plan: &FunctionPlan, types: &TypeTable, data: &[u8], moment: Moment<'_>) -> Vec<Value> {
+pub fn arguments_then_and_now(
+    plan: &FunctionPlan,
+    meaning: Meaning<'_>,
+    data: &[u8],
+    moment: Moment<'_>,
+) -> Vec<Value> {
     let outputs = split(&plan.steps, plan.entry_data(data));
-    let reached = Reached::new(moment.memory, plan.limits);
-    let then = arguments(plan, types, data).into_iter().enumerate();
+    let (types, reached) = (meaning.types, Reached::new(moment.memory, plan.limits, meaning.symbols));
+    let then = arguments(plan, meaning, data).into_iter().enumerate();
     then.map(|(index, mut then)| {
         recent::mark(&mut then, argument(&plan.arguments, index, types, &outputs, &reached), moment);
         then
@@ -87,8 +110,12 @@ pub trait Pointees {
     fn counted_text(&self, value: Value, address: Address, length: u64) -> Value;
     /// `value`, a text at `address` that a NUL ends.
     fn c_string(&self, value: Value, address: Address) -> Value;
+    /// Names for addresses, where the modules of the process are known.
+    fn symbols(&self) -> Option<&dyn Symbols>;
     /// The function or variable at an address.
-    fn symbol_at(&self, at: Avma) -> Option<String>;
+    fn symbol_at(&self, at: Avma) -> Option<String> {
+        self.symbols()?.symbol_at(at)
+    }
     /// Bytes of a text that are shown.
     fn text_bytes(&self) -> usize;
     /// Elements of an array that are shown.

@@ -7,6 +7,8 @@ mod at_return;
 pub mod code;
 mod containers;
 pub mod decode;
+pub mod dropped;
+mod dynamic;
 pub mod explain;
 pub mod fold;
 mod follow;
@@ -15,7 +17,6 @@ pub mod handled;
 pub mod mapped;
 pub mod memory;
 pub mod modules;
-mod named;
 mod overwritten;
 mod pair;
 mod pieces;
@@ -29,9 +30,11 @@ pub mod source;
 pub mod streams;
 mod text;
 mod tuples;
+mod unprobed;
 pub mod unwind;
 pub mod variables;
 mod variants;
+mod wide;
 
 use lastwords_abi::{Config, Counter, Event, Fault, Record, SlotHeader};
 
@@ -91,6 +94,8 @@ pub struct Context<'a> {
     pub string_bytes: u32,
     /// What is probed, and what is not.
     pub probes: report::Probes,
+    /// Functions that lost their probes on the way.
+    pub dropped: Vec<crate::probe::Dropped>,
     /// The files that were mapped as code.
     pub modules: Vec<report::Module>,
     /// What the architecture calls the words of the saved registers.

@@ -134,7 +134,7 @@ mod tests {
     use lastwords_abi::step::{FAULT, FOLLOW, NULL, PARTIAL, READ, REGISTER, STRING, TRUNCATED};
     use serde_json::json;
 
-    use super::super::decode::arguments_then_and_now;
+    use super::super::decode::{Meaning, arguments_then_and_now};
     use super::super::tests::{char_type, function, output, pointer, string_output};
     use super::*;
     use crate::address::Avma;
@@ -152,7 +152,13 @@ mod tests {
         let argument = ArgumentPlan { name: None, ty, pieces, follows: Vec::new(), guessed: false };
         let limits = Limits { string_bytes: 8, ..Limits::default() };
         let plan = FunctionPlan { arguments: vec![argument], steps: steps.to_vec(), limits, ..function("f") };
-        arguments_then_and_now(&plan, &types, data, Moment { memory, stack_pointer: None }).remove(0)
+        arguments_then_and_now(
+            &plan,
+            Meaning { types: &types, symbols: None },
+            data,
+            Moment { memory, stack_pointer: None },
+        )
+        .remove(0)
     }
 
     fn step(op: u8, base: u16) -> Step {

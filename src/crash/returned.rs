@@ -3,20 +3,20 @@
 use lastwords_abi::Record;
 use lastwords_abi::record::{LEFT_BY_TAIL_CALL, RETURN_UNKNOWN, RETURNED};
 
+use super::decode::Meaning;
 use super::{RawCall, at_return, scalar};
-use crate::dwarf::types::TypeTable;
 use crate::plan::{Exits, FunctionPlan};
 use crate::report::{ReturnState, Returned, Value};
 
 /// What became of a call; `None` if it had not returned. `is_left` says that its frame is known to be gone, see [`left_frames`].
 #[must_use]
-pub fn returned(call: &RawCall, plan: &FunctionPlan, types: &TypeTable, is_left: bool) -> Option<Returned> {
+pub fn returned(call: &RawCall, plan: &FunctionPlan, meaning: Meaning<'_>, is_left: bool) -> Option<Returned> {
     let record = &call.record;
     let duration_ns = record.returned_ns.checked_sub(record.entered_ns);
     let not_known = |state, reason: &str| Returned { state, reason: Some(reason.into()), ..Returned::default() };
     if record.flags & RETURNED != 0 {
         let value = match &plan.returns {
-            Some(returns) => Some(at_return::result(call, plan, returns, types)),
+            Some(returns) => Some(at_return::result(call, plan, returns, meaning)),
             // `null` would say that it returns nothing.
             None if !plan.has_debug_info => Some(guessed_result(record)),
             None => None,
@@ -41,6 +41,13 @@ pub fn returned(call: &RawCall, plan: &FunctionPlan, types: &TypeTable, is_left:
                       (unless it runs on a stack of its own)";
         not_known(ReturnState::Unknown, reason)
     })
+}
+
+/// That a call seems to be running means nothing, for this reason. Where returns are not watched anyway, that stays the reason.
+pub fn forget(returned: &mut Option<Returned>, reason: &str) {
+    if returned.as_ref().is_none_or(|returned| returned.state == ReturnState::Unknown) {
+        *returned = Some(Returned { state: ReturnState::Unknown, reason: Some(reason.into()), ..Returned::default() });
+    }
 }
 
 /// Without debug info: the first result register.
@@ -76,6 +83,7 @@ mod tests {
 
     use super::super::tests::{function, in_first_register, int};
     use super::*;
+    use crate::dwarf::types::TypeTable;
     use crate::plan::Source;
     use crate::report::State;
 
@@ -98,7 +106,8 @@ mod tests {
         let (plan, types) = returning_int();
         let unseen = FunctionPlan { exits: Exits::Unseen("it never returns by itself".into()), ..plan.clone() };
         let state = |flags, plan, is_left| {
-            returned(&record(flags), plan, &types, is_left).map(|returned| (returned.state, returned.duration_ns))
+            returned(&record(flags), plan, Meaning { types: &types, symbols: None }, is_left)
+                .map(|returned| (returned.state, returned.duration_ns))
         };
 
         assert_eq!(state(0, &plan, false), None);
@@ -117,7 +126,9 @@ mod tests {
     #[test]
     fn the_result_has_its_type() {
         let (plan, types) = returning_int();
-        let value = |plan: &FunctionPlan| returned(&record(RETURNED), plan, &types, false).unwrap().value;
+        let value = |plan: &FunctionPlan| {
+            returned(&record(RETURNED), plan, Meaning { types: &types, symbols: None }, false).unwrap().value
+        };
 
         assert_eq!(value(&plan).unwrap().value, json!(7));
         let nothing = FunctionPlan { returns: None, ..plan.clone() };

@@ -114,6 +114,7 @@ fn header(at: Words<'_>) -> Option<SlotHeader> {
         calls: at.u64(offset_of!(SlotHeader, calls))?,
         first: at.u64(offset_of!(SlotHeader, first))?,
         head: at.u64(offset_of!(SlotHeader, head))?,
+        last_entry: at.u64(offset_of!(SlotHeader, last_entry))?,
         death: ThreadState {
             at_ns: at.u64(DEATH + offset_of!(ThreadState, at_ns))?,
             registers: at.u64s::<REGISTER_WORDS>(DEATH + offset_of!(ThreadState, registers))?,
@@ -251,10 +252,10 @@ mod tests {
 
         assert!(calls.is_empty());
         assert_eq!((header.pid, header.ns_pid, header.first, header.calls), (999, 998, 996, 997 - 996));
-        assert_eq!((header.head, header.death.at_ns), (995, 994));
-        assert_eq!((header.death.tls_base, header.death.stack_end), (959, 958));
-        assert!(header.death.registers.iter().copied().eq((960..=993).rev()));
-        assert!(header.registers.iter().copied().eq((922..=955).rev()));
+        assert_eq!((header.head, header.last_entry, header.death.at_ns), (995, 994, 993));
+        assert_eq!((header.death.tls_base, header.death.stack_end), (958, 957));
+        assert!(header.death.registers.iter().copied().eq((959..=992).rev()));
+        assert!(header.registers.iter().copied().eq((921..=954).rev()));
     }
 
     /// Guards against a panic, or a read outside of the slot, whatever the bytes and the configuration are.

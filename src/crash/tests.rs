@@ -75,7 +75,13 @@ pub fn function(name: &str) -> FunctionPlan {
         declared: Some(SourceLine { file: PathBuf::from("/home/me/exp1.c"), line: 7 }),
         object: 0,
         address: Svma(0x1139),
-        entry: EntrySite { offset: FileOffset(0x1139), address: Svma(0x1139), cfa_offset: 8, class: SINGLE_STEPPED },
+        entry: EntrySite {
+            offset: FileOffset(0x1139),
+            address: Svma(0x1139),
+            cfa_offset: 8,
+            class: SINGLE_STEPPED,
+            obstacle: None,
+        },
         exits: Exits::Trampoline,
         unseen_exits: None,
         steps: Vec::new(),
@@ -84,6 +90,7 @@ pub fn function(name: &str) -> FunctionPlan {
         exit: results(),
         has_debug_info: true,
         limits: Limits::default(),
+        weight: crate::plan::Weight::default(),
     }
 }
 
@@ -140,6 +147,7 @@ fn history(tid: u32, ns_tid: u32, calls: Vec<RawCall>, total: u64) -> ThreadHist
         calls: total,
         first: 0,
         head: 0,
+        last_entry: 0,
         death: state(b"worker"),
         registers: [0; REGISTER_WORDS],
     };
@@ -196,6 +204,7 @@ fn report_of(snapshot: &Snapshot) -> Report {
         calls_kept: 64,
         string_bytes: 256,
         probes: report::Probes::default(),
+        dropped: Vec::new(),
         modules: Vec::new(),
         registers: RegisterNames {
             general: &[("rip", 16), ("rsp", 19), ("nonsense", 99)],

@@ -10,7 +10,7 @@ use super::reach::Reach;
 use super::returns::{Returns, StackUse, return_policy};
 use super::shape::Shape;
 use super::steps::StepList;
-use super::{ArgumentPlan, FunctionPlan, PieceSource, Skipped, Source, candidates, contradiction, exit};
+use super::{ArgumentPlan, FunctionPlan, PieceSource, Skipped, Source, candidates, contradiction, exit, weight};
 use crate::arch::Architecture;
 use crate::arch::code::Code;
 use crate::arch::cost::Costs;
@@ -91,6 +91,7 @@ pub fn compile(
         entry_place: context.entry_place,
         returns: context.returns,
         policy: return_policy(function, context.stack_use, context.returns),
+        shapes: &shapes,
         reads_memory: compiler.reads_memory(function, &at_entry),
         is_unknown: function.from_symbol_table,
     };
@@ -105,6 +106,7 @@ pub fn compile(
     let steps = compiler.steps;
     let (returns, exit) = exit::compile(function, &exits, (&arguments, hidden), &steps, context);
     Ok(FunctionPlan {
+        weight: weight::weight(&function.name, code, (&entry, &exits), context),
         name: function.name.clone(),
         symbol: function.symbol.clone(),
         declared: function.declared.clone(),

@@ -15,6 +15,7 @@ mod exit;
 #[cfg(test)]
 mod fixture;
 pub mod layout;
+mod libcxx;
 pub mod locate;
 mod moves;
 pub mod nodes;
@@ -31,7 +32,9 @@ pub mod steps;
 mod tests;
 #[cfg(test)]
 mod traps;
+pub mod weight;
 
+use std::fmt;
 use std::path::PathBuf;
 
 use lastwords_abi::Step;
@@ -45,6 +48,7 @@ use crate::dwarf::types::{TypeId, TypeTable};
 use crate::arch::cost::ClassId;
 
 pub use capture::Limits;
+pub use weight::Weight;
 
 /// All that is probed in one run.
 #[derive(Clone, Debug, Default)]
@@ -99,6 +103,16 @@ pub struct FunctionPlan {
     pub has_debug_info: bool,
     /// The bounds of what was planned.
     pub limits: Limits,
+    /// What its probes cost and its calls tell.
+    pub weight: Weight,
+}
+
+impl FunctionPlan {
+    /// Whether a call that is about to execute the instruction at `address` has not come to its probe yet.
+    #[must_use]
+    pub fn is_before_probe(&self, address: Svma) -> bool {
+        (self.address..self.entry.address).contains(&address)
+    }
 }
 
 impl FunctionPlan {
@@ -120,6 +134,35 @@ pub struct EntrySite {
     pub cfa_offset: i32,
     /// What the kernel has to do for a probe there.
     pub class: ClassId,
+    /// Why it is not a cheap one, if it is not.
+    pub obstacle: Option<Obstacle>,
+}
+
+/// What keeps the entry of a function from being recorded on an instruction that the kernel emulates.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Obstacle {
+    /// Its first block has none.
+    None,
+    /// Where its indirect jumps lead is not known: it may execute them more than once.
+    UnknownTargets,
+    /// Memory that arguments point to may have changed by then.
+    Memory,
+    /// An argument is overwritten by then.
+    Argument,
+    /// The user wants the first instruction to be probed, or wants returns in any case.
+    Asked,
+}
+
+impl fmt::Display for Obstacle {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::None => "no emulated instruction in its first block",
+            Self::UnknownTargets => "where its indirect jumps lead is not known",
+            Self::Memory => "memory is written to before the first emulated instruction",
+            Self::Argument => "an argument is overwritten before the first emulated instruction",
+            Self::Asked => "as it was asked for",
+        })
+    }
 }
 
 /// How the return of a function is seen.

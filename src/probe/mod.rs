@@ -6,10 +6,14 @@
 
 mod attach;
 pub mod calibrate;
+mod closing;
 mod cost;
 mod error;
+mod govern;
+mod governor;
 mod handled;
 pub mod kernel_types;
+mod live;
 mod mappings;
 mod multi;
 mod object;
@@ -33,12 +37,14 @@ use aya::maps::{Array, HashMap as HashMapMap, Map, MapData, RingBuf};
 use aya::programs::{KProbe, RawTracePoint};
 use lastwords_abi::layout::{Chunk, MemoryHeader, RETURN_ADDRESS, UNREADABLE, Window};
 use lastwords_abi::record::{RESULT_BYTES, SURVIVED};
-use lastwords_abi::step::{RING, WORD};
-use lastwords_abi::{Config, Counter, Event, Fault, Function, Step, Target};
+use lastwords_abi::step::{FIRST_GENERATION, RING, WORD};
+use lastwords_abi::{Config, Counter, Event, Fault, Function, Step, Target, Watched};
 
 pub use attach::{Links, Site};
 pub use cost::Ran;
 pub use error::ProbeError;
+pub use govern::Dropped;
+pub use governor::Budget;
 pub use mappings::{Mapping, MappingLog};
 pub use oom::{OutOfMemory, out_of_memory};
 pub use roots::Root;
@@ -47,7 +53,10 @@ pub use tier::Tier;
 
 use crate::address::Avma;
 use crate::plan::Plan;
+use closing::Closing;
+use govern::Oversight;
 use kernel_types::KernelTypes;
+use live::Live;
 use object::{MapSizes, errno_of};
 use pool::Pool;
 
@@ -70,7 +79,9 @@ const STRAGGLERS: Duration = Duration::from_millis(200);
 pub struct Recorder {
     // Dropped in this order: first the probes, so that nothing runs any more, then what they use.
     links: Option<Links>,
+    closing: Closing,
     ebpf: Ebpf,
+    live: Live,
     slots: Pool,
     memory: [Pool; 2],
     /// Slots that were read while their threads were still in the middle of their exit.
@@ -80,6 +91,7 @@ pub struct Recorder {
     object: Vec<u8>,
     types: KernelTypes,
     attached: Attached,
+    oversight: Option<Oversight>,
 }
 
 /// What was attached, how, and how long it took.
@@ -167,6 +179,7 @@ impl Recorder {
         write_plan(&mut ebpf, plan)?;
         load_tracepoints(&mut ebpf)?;
         let pool = |entries, top, count, bytes| Pool::map(raw_fd(&ebpf, entries)?, raw_fd(&ebpf, top)?, count, bytes);
+        let live = Live::map(raw_fd(&ebpf, "FUNCTIONS")?, plan.functions.len())?;
         let slots = pool("SLOTS", "FREE_SLOTS", config.slots, config.slot_bytes())?;
         let memory = [
             pool("CHUNKS", "FREE_CHUNKS", settings.chunks(), size_of::<Chunk>() as u32)?,
@@ -174,7 +187,21 @@ impl Recorder {
         ];
         let events = RingBuf::try_from(take(&mut ebpf, "EVENTS")?).map_err(in_map("EVENTS"))?;
         let attached = Attached { tier: Tier::Single, functions: 0, sites: 0, took: Duration::ZERO };
-        Ok(Self { links: None, ebpf, slots, memory, read_slots: Vec::new(), events, config, object, types, attached })
+        Ok(Self {
+            links: None,
+            closing: Closing::default(),
+            ebpf,
+            live,
+            slots,
+            memory,
+            read_slots: Vec::new(),
+            events,
+            config,
+            object,
+            types,
+            attached,
+            oversight: None,
+        })
     }
 
     /// Places the probes, by the best tier that this kernel has or by the one that is asked for.
@@ -210,6 +237,7 @@ impl Recorder {
     pub fn detach(&mut self) -> Duration {
         let start = Instant::now();
         self.links = None;
+        self.closing = Closing::default();
         start.elapsed()
     }
 
@@ -394,6 +422,9 @@ fn write_plan(ebpf: &mut Ebpf, plan: &Plan) -> Result<(), ProbeError> {
                 step_count,
                 cfa_offset: function.entry.cfa_offset,
                 data_bytes: settings::data_bytes(function),
+                hits: 0,
+                generation: FIRST_GENERATION,
+                reserved: 0,
                 exit_step_count,
                 exit_bytes: room,
             });
@@ -427,7 +458,7 @@ macro_rules! plain_bytes {
     )*};
 }
 
-plain_bytes!(FunctionBytes(Function) TargetBytes(Target) FaultBytes(Fault) EventBytes(Event));
+plain_bytes!(FunctionBytes(Function) TargetBytes(Target) FaultBytes(Fault) EventBytes(Event) WatchedBytes(Watched));
 
 fn read_event(bytes: &[u8]) -> Option<Event> {
     (bytes.len() >= size_of::<EventBytes>()).then(|| {

@@ -9,7 +9,7 @@ use super::*;
 use crate::address::{FileOffset, Svma};
 use crate::arch::cost::SINGLE_STEPPED;
 use crate::launch::{Ending, Suspended};
-use crate::plan::{EntrySite, ExitPlan, Exits, FunctionPlan, Limits};
+use crate::plan::{EntrySite, ExitPlan, Exits, FunctionPlan, Limits, Weight};
 
 /// The file offset of a function of a program linked without segments that differ in address and offset.
 fn offset_of(path: &Path, function: &str) -> u64 {
@@ -29,7 +29,13 @@ fn plan(path: &Path, function: &str, steps: Vec<Step>) -> Plan {
         declared: None,
         object: 0,
         address: Svma(offset),
-        entry: EntrySite { offset: FileOffset(offset), address: Svma(offset), cfa_offset: 8, class: SINGLE_STEPPED },
+        entry: EntrySite {
+            offset: FileOffset(offset),
+            address: Svma(offset),
+            cfa_offset: 8,
+            class: SINGLE_STEPPED,
+            obstacle: None,
+        },
         exits: Exits::Trampoline,
         steps,
         arguments: vec![],
@@ -38,6 +44,7 @@ fn plan(path: &Path, function: &str, steps: Vec<Step>) -> Plan {
         unseen_exits: None,
         has_debug_info: true,
         limits: Limits::default(),
+        weight: Weight::default(),
     };
     Plan { objects: vec![path.to_owned()], functions: vec![function], ..Plan::default() }
 }

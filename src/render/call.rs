@@ -121,7 +121,7 @@ fn without_hash(file: &str) -> Cow<'_, str> {
 }
 
 /// Seconds with microseconds: `1.234567s`.
-fn seconds(ns: u64) -> String {
+pub(super) fn seconds(ns: u64) -> String {
     format!("{}.{:06}s", ns / 1_000_000_000, ns / 1_000 % 1_000_000)
 }
 

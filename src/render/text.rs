@@ -5,14 +5,16 @@ use std::path::Path;
 
 use owo_colors::OwoColorize;
 
-use super::call::{CallStyle, lines, place};
+use super::call::{CallStyle, lines, place, seconds};
 use super::escape::plain;
 use super::output;
 use super::{frame, handled, source, style, threads};
-use crate::report::{Basis, Fault, Report, Thread};
+use crate::report::{Basis, DroppedFunction, Fault, Report, Thread};
 
 /// Calls of the thread that crashed that are shown without being asked for.
 const CALLS: usize = 20;
+/// Functions that were not watched all the time that are named without being asked for.
+const DROPPED: usize = 3;
 
 /// The page about a report; a `verbose` one has all calls of all threads, registers, and all reasons.
 ///
@@ -150,6 +152,9 @@ fn losses(report: &Report, verbose: bool) -> Vec<String> {
     let unfollowed = recorder.processes_not_watched;
     say(unfollowed, format!("{} not watched: there were too many at once", were(unfollowed, "child process")));
     say(recorder.deaths_lost, format!("{} lost: a buffer was full", were(recorder.deaths_lost, "other death")));
+    for function in dropped_functions(&probes.dropped, verbose) {
+        say(1, function);
+    }
     for dropped in &report.dropped {
         say(dropped.count, format!("{} {}: {}", dropped.count, plain(&dropped.what), plain(&dropped.reason)));
     }
@@ -164,6 +169,21 @@ fn losses(report: &Report, verbose: bool) -> Vec<String> {
         }));
     }
     losses
+}
+
+/// Functions that were not watched all the time, a line each.
+fn dropped_functions(dropped: &[DroppedFunction], verbose: bool) -> Vec<String> {
+    let shown = if verbose { dropped.len() } else { DROPPED.min(dropped.len()) };
+    let line = |function: &DroppedFunction| {
+        let until = function.back_ns.map(|back_ns| format!(" to +{}", seconds(back_ns))).unwrap_or_default();
+        let (name, from, rate) = (plain(&function.function), seconds(function.at_ns), function.per_second);
+        format!("calls of {name} from +{from} on{until}: {rate} a second were too many (--max-overhead allows more)")
+    };
+    let mut lines: Vec<String> = dropped[..shown].iter().map(line).collect();
+    if shown < dropped.len() {
+        lines.push(format!("calls of {} more (-v names them)", counted((dropped.len() - shown) as u64, "function")));
+    }
+    lines
 }
 
 pub(super) fn counted(count: u64, noun: &str) -> String {

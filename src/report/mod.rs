@@ -116,6 +116,28 @@ pub struct Probes {
     pub attached: u64,
     /// Functions that were asked for and had none.
     pub skipped: Vec<Skipped>,
+    /// Functions that lost theirs because they were called too often (`--max-overhead`): not all of their calls were recorded.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub dropped: Vec<DroppedFunction>,
+}
+
+/// A function that was called so often that it lost its probe. Times are nanoseconds since `process.started_at`, 0 for what was before.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct DroppedFunction {
+    /// Its demangled name.
+    pub function: String,
+    /// The linker's name of it.
+    pub symbol: String,
+    /// When that was, at the first time: until then all of its calls were recorded.
+    pub at_ns: u64,
+    /// Its calls until then, of all watched processes.
+    pub hits: u64,
+    /// Calls a second at that time.
+    pub per_second: u64,
+    /// How often it was dropped: it may have been tried again in between.
+    pub times: u32,
+    /// Since when all of its calls are recorded again; `null` if they are not.
+    pub back_ns: Option<u64>,
 }
 
 /// A function that was asked for and had no probe.

@@ -131,7 +131,7 @@ pub fn small_report() -> Report {
         },
         threads: vec![thread],
         output: Vec::new(),
-        probes: Probes { attached: 2, skipped: Vec::new() },
+        probes: Probes { attached: 2, ..Probes::default() },
         recorder: Recorder {
             calls_kept: 64,
             string_bytes: 256,

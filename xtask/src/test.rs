@@ -4,10 +4,13 @@ use crate::packages::{Package, install_missing};
 use crate::shell::{self, ChoreError};
 
 /// What fixtures are built with, and what runs them in special ways.
-pub const NEEDED: [Package; 7] = [
+pub const NEEDED: [Package; 10] = [
     Package { name: "gcc", provides: "gcc" },
     Package { name: "g++", provides: "g++" },
     Package { name: "clang", provides: "clang" },
+    Package { name: "libc++-dev", provides: "/usr/lib/x86_64-linux-gnu/libc++.so" },
+    Package { name: "libc++abi-dev", provides: "/usr/lib/x86_64-linux-gnu/libc++abi.so" },
+    Package { name: "gdb", provides: "gdb" },
     Package { name: "libc6-dev", provides: "/usr/include/stdio.h" },
     Package { name: "binutils", provides: "strip" },
     Package { name: "musl-tools", provides: "musl-gcc" },

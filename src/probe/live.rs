@@ -1,0 +1,44 @@
+//! The map `FUNCTIONS` while the program runs: the kernel's own memory, mapped. Reading hits and muting a function needs no system call.
+
+use std::mem::offset_of;
+use std::os::fd::RawFd;
+use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
+
+use lastwords_abi::Function;
+use memmap2::{MmapOptions, MmapRaw};
+
+use super::ProbeError;
+
+/// What both sides tell each other about each function.
+pub struct Live {
+    entries: MmapRaw,
+    count: usize,
+}
+
+impl Live {
+    /// Maps the map behind this descriptor, which has `count` entries.
+    pub fn map(entries: RawFd, count: usize) -> Result<Self, ProbeError> {
+        let mapped = MmapOptions::new().len(count.max(1) * size_of::<Function>()).map_raw(entries);
+        let entries = mapped.map_err(|error| ProbeError::Map { map: "FUNCTIONS", source: Box::new(error) })?;
+        Ok(Self { entries, count })
+    }
+
+    /// Calls of the function with this index by threads that are watched, as long as it was.
+    pub fn hits(&self, index: usize) -> u64 {
+        // SAFETY: eight bytes of an entry, aligned, which the kernel side adds to atomically.
+        unsafe { AtomicU64::from_ptr(self.at(index, offset_of!(Function, hits)).cast()) }.load(Ordering::Relaxed)
+    }
+
+    /// From now on, the function is recorded by this generation of probes and older ones; by none if that is `MUTED`.
+    pub fn set_generation(&self, index: usize, generation: u32) {
+        // SAFETY: four bytes of an entry, aligned, which only this side writes.
+        unsafe { AtomicU32::from_ptr(self.at(index, offset_of!(Function, generation)).cast()) }
+            .store(generation, Ordering::SeqCst);
+    }
+
+    fn at(&self, index: usize, offset: usize) -> *mut u8 {
+        assert!(index < self.count, "function {index} of {}", self.count);
+        // SAFETY: checked above.
+        unsafe { self.entries.as_mut_ptr().add(index * size_of::<Function>() + offset) }
+    }
+}
