@@ -32,7 +32,7 @@ pub fn with_changes(mut args: Vec<Value>, call: &RawCall, function: &FunctionPla
     if call.record.flags & RETURNED != 0 && plans.iter().any(|plan| !plan.follows.is_empty()) {
         let later = values(call, function, plans, meaning).into_iter().zip(plans);
         let told = args.iter_mut().zip(later).filter(|(_, (_, plan))| !plan.follows.is_empty());
-        let returned = bytes_returned(call, function, meaning.types);
+        let returned = bytes_returned(call, function, meaning);
         told.for_each(|(then, (after, plan))| match (plan.follows.first().map(|follow| follow.what), returned) {
             (Some(Followed::Paired { element: 1, .. }), Some(count)) => mark_written(then, after, count),
             _ => recent::mark_after(then, after),
@@ -42,8 +42,8 @@ pub fn with_changes(mut args: Vec<Value>, call: &RawCall, function: &FunctionPla
 }
 
 /// How many bytes a function like `read` says that it has written: POSIX has a type for such numbers.
-fn bytes_returned(call: &RawCall, function: &FunctionPlan, types: &TypeTable) -> Option<usize> {
-    let ty = &types.get(function.returns.as_ref()?.value.ty).name;
+fn bytes_returned(call: &RawCall, function: &FunctionPlan, meaning: Meaning<'_>) -> Option<usize> {
+    let ty = &meaning.types.get(function.returns.as_ref()?.value.ty).name;
     matches!(ty.as_str(), "ssize_t" | "__ssize_t").then(|| usize::try_from(call.record.value[0].cast_signed()).ok())?
 }
 

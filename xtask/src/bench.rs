@@ -7,12 +7,14 @@ use crate::shell::{self, ChoreError};
 const NEEDED: [Package; 2] = [Package { name: "gcc", provides: "gcc" }, Package { name: "g++", provides: "g++" }];
 
 /// All benches, in the order in which they run.
-const BENCHES: [&str; 2] = ["recorder", "death"];
+const BENCHES: [&str; 4] = ["recorder", "compare", "governor", "death"];
+/// Those that know `--quick`.
+const QUICK: [&str; 2] = ["recorder", "death"];
 
 /// Arguments of `cargo xtask bench`.
 #[derive(clap::Args)]
 pub struct Arguments {
-    /// Measure little, with a build for debugging: it tells whether all of it works.
+    /// Measure little, with a build for debugging, where a bench can do that: it tells whether it works.
     #[arg(long)]
     quick: bool,
     /// Only these.
@@ -23,7 +25,10 @@ pub struct Arguments {
 /// Runs the benches one after the other, as root.
 pub fn run(arguments: &Arguments) -> Result<(), ChoreError> {
     install_missing(&NEEDED)?;
-    let is_asked = |bench: &&str| arguments.benches.is_empty() || arguments.benches.iter().any(|asked| asked == bench);
+    let is_asked = |bench: &&str| {
+        let is_chosen = arguments.benches.is_empty() || arguments.benches.iter().any(|asked| asked == bench);
+        is_chosen && (!arguments.quick || QUICK.contains(bench))
+    };
     for bench in BENCHES.into_iter().filter(is_asked) {
         let mut cargo = shell::cargo();
         cargo.current_dir(shell::root()).args(["bench", "--package", "lastwords", "--bench", bench]);
