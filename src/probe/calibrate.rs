@@ -48,10 +48,9 @@ pub fn known() -> Option<Costs> {
 /// # Errors
 /// If probes cannot be placed by one link, or the program cannot be executed.
 pub fn measure(arch: &dyn Architecture) -> io::Result<Costs> {
-    let Calibration { program, samples, calls } = arch.calibration();
-    let file = memfd_create("lastwords-calibration", MFdFlags::MFD_CLOEXEC)?;
-    File::from(file.try_clone()?).write_all(&program)?;
-    let path = PathBuf::from(format!("/proc/self/fd/{}", file.as_raw_fd()));
+    let calibration = arch.calibration();
+    let (_file, path) = in_memory(&calibration)?;
+    let Calibration { samples, calls, .. } = calibration;
     let sites: Vec<Site> = samples.iter().map(|&offset| Site { offset, cookie: 0 }).collect();
     let links = [(Kind::Nothing, &sites[..]), (Kind::Return, &sites[sites.len().saturating_sub(1)..])];
     let links = links.map(|(kind, sites)| multi::link(&multi::load_nothing(kind)?, kind, &path, sites));
@@ -60,6 +59,17 @@ pub fn measure(arch: &dyn Architecture) -> io::Result<Costs> {
     let least = least_times(&output.stdout, sites.len(), calls);
     let least = least.filter(|_| output.status.success()).ok_or(io::ErrorKind::InvalidData)?;
     Ok(of_times(least, arch))
+}
+
+/// Puts the program where nobody else executes it: a file that is gone when it is closed, and the path by which to reach it until then.
+///
+/// # Errors
+/// If there can be no such file.
+pub fn in_memory(calibration: &Calibration) -> io::Result<(OwnedFd, PathBuf)> {
+    let file = memfd_create("lastwords-calibration", MFdFlags::MFD_CLOEXEC)?;
+    File::from(file.try_clone()?).write_all(&calibration.program)?;
+    let path = PathBuf::from(format!("/proc/self/fd/{}", file.as_raw_fd()));
+    Ok((file, path))
 }
 
 /// Nanoseconds of one call of each sample: the least of all rounds.
