@@ -15,6 +15,10 @@ fn a_machine_that_runs_the_tests_is_well() {
     let release = fs::read_to_string("/proc/sys/kernel/osrelease").expect("the kernel's release");
     assert!(outcome.stdout.contains(release.trim()), "the kernel: {}", outcome.stdout);
     assert!(outcome.stdout.contains("BTF"), "{}", outcome.stdout);
+    for class in ["push ", "jcc ", "endbr64 ", "ret ", "return "] {
+        let line = outcome.stdout.lines().find(|line| line.trim_start().starts_with(class));
+        assert!(line.is_some_and(|line| line.contains(" us  ")), "what a probe on `{class}` costs: {}", outcome.stdout);
+    }
 }
 
 /// Guards against a doctor that needs what it is to look for, and against finding without advice.

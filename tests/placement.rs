@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 use lastwords::binary::Binary;
 use lastwords::crash::decode::{Meaning, arguments};
 use lastwords::crash::ring::read_slot;
+use lastwords::dwarf::{DebugInfo, DebugSections};
 use lastwords::launch::Suspended;
 use lastwords::plan::build::{Options, Prepared, prepare};
 use lastwords::plan::capture::Limits;
@@ -54,7 +55,9 @@ impl Twice {
         let mut origins = Vec::new();
         for (chosen, function) in best.plan.functions.iter().enumerate() {
             let at = first.plan.functions.iter().position(|other| other.address == function.address);
-            let Some(at) = at.filter(|&at| first.plan.functions[at].entry != function.entry) else { continue };
+            let Some(at) = at.filter(|&at| first.plan.functions[at].entry.address != function.entry.address) else {
+                continue;
+            };
             for (function, is_best) in [(&first.plan.functions[at], false), (function, true)] {
                 plan.functions.push(FunctionPlan { exits: Exits::Unseen("not asked for".into()), ..function.clone() });
                 origins.push((at, chosen, is_best));
@@ -92,7 +95,9 @@ impl Twice {
             let ((at, chosen, false), (_, also, true)) =
                 (origin(before.record.function), origin(after.record.function))
             else {
-                panic!("{part}: {:#x?} was not followed by its other half: {:#x?}", before.record, after.record)
+                let name = |function: u32| &self.plan.functions[function as usize].name;
+                let names = [before, after].map(|call| name(call.record.function));
+                panic!("{part}: a call was not recorded at both of its places: {names:?}")
             };
             let name = &self.best.plan.functions[chosen].name;
             assert_eq!((chosen, before.record.cfa), (also, after.record.cfa), "{part}: frames of {name}");
@@ -121,6 +126,24 @@ fn compare(program: Real, parts: &[&str], least_calls: usize, least_functions: u
                 calls > least_calls && functions > least_functions,
                 "{part}: {calls} calls of {functions} functions were compared"
             );
+        }
+    }
+}
+
+/// Guards against a frame that is somewhere else than the code says: call frame information is an independent witness.
+#[test]
+fn frames_are_where_call_frame_information_has_them() {
+    for program in Real::ALL {
+        let path = real(program);
+        let prepared = prepared(&path, EntryPlace::Best, Returns::Never);
+        let sections = DebugSections::load(&prepared.binaries[0]).expect("debug info");
+        let info = DebugInfo::parse(&prepared.binaries[0], &sections);
+        let moved = prepared.plan.functions.iter().filter(|function| function.entry.address != function.address);
+        let told = moved.filter_map(|function| Some((function, info.cfa_offset_at(function.entry.address)?)));
+        let told: Vec<_> = told.collect();
+        assert!(told.len() > 150, "{} functions of {}", told.len(), program.name());
+        for (function, cfa_offset) in told {
+            assert_eq!(i64::from(function.entry.cfa_offset), cfa_offset, "{}", function.name);
         }
     }
 }

@@ -1,13 +1,12 @@
 //! `lastwords doctor`: what this machine can do, found out by doing it, and what to do about what it cannot.
 
 use std::fmt::Write as _;
-use std::path::Path;
 
 use super::error::{Error, FAILURE};
-use crate::address::FileOffset;
+use crate::address::{FileOffset, Svma};
 use crate::arch::cost::{Costs, SINGLE_STEPPED};
 use crate::arch::host;
-use crate::plan::{EntrySite, ExitPlan, Exits, FunctionPlan, Limits, Plan};
+use crate::plan::{EntrySite, ExitPlan, Exits, FunctionPlan, Limits, Plan, Weight};
 use crate::probe::calibrate;
 use crate::probe::kernel_types::KernelTypes;
 use crate::probe::{ProbeError, Recorder, Settings, Tier};
@@ -145,22 +144,25 @@ fn probes(tier: Tier, result: &Result<(), ProbeError>, best: Option<Tier>) -> Fi
     }
 }
 
-/// Attaches to this very program, at its entry point, which it is past.
+/// Attaches to a program of our own that nobody executes. (At the entry point of this one, the trampoline would take the place of the number of
+/// arguments in every lastwords that is started meanwhile.)
 fn try_tier(tier: Tier) -> Result<(), ProbeError> {
-    let plan = plan_for_ourselves().ok_or(ProbeError::Object { what: "entry point of its own".into() })?;
+    let calibration = host().calibration();
+    let failed = |_| ProbeError::Object { what: "program to try probes on".into() };
+    let (_file, path) = calibrate::in_memory(&calibration).map_err(failed)?;
+    let offset = calibration.samples.first().copied().unwrap_or_default();
+    let plan = Plan { objects: vec![path], functions: vec![nothing_at(offset)], ..Plan::default() };
     let settings = Settings { calls: 1, threads: 1, ..Settings::default() };
     let mut recorder = Recorder::load(&plan, &settings)?;
     recorder.attach(&plan, Some(tier)).map(|_| ())
 }
 
-fn plan_for_ourselves() -> Option<Plan> {
-    let path = Path::new("/proc/self/exe");
-    let binary = crate::binary::Binary::open(path).ok()?;
-    let address = binary.entry_point();
-    let offset: FileOffset = binary.file_offset_of(address)?;
-    let function = FunctionPlan {
-        name: "_start".into(),
-        symbol: "_start".into(),
+/// A function of which nothing is read.
+fn nothing_at(offset: FileOffset) -> FunctionPlan {
+    let address = Svma(offset.0);
+    FunctionPlan {
+        name: "sample".into(),
+        symbol: "sample".into(),
         declared: None,
         object: 0,
         address,
@@ -173,7 +175,6 @@ fn plan_for_ourselves() -> Option<Plan> {
         unseen_exits: None,
         has_debug_info: false,
         limits: Limits::default(),
-        weight: crate::plan::Weight::default(),
-    };
-    Some(Plan { objects: vec![path.to_owned()], functions: vec![function], ..Plan::default() })
+        weight: Weight::default(),
+    }
 }

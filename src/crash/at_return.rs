@@ -7,7 +7,6 @@ use super::follow::Reached;
 use super::recorded::Recorded;
 use super::text::Text;
 use super::{RawCall, decode, recent};
-use crate::dwarf::types::TypeTable;
 use crate::plan::outputs::split;
 use crate::plan::{ArgumentPlan, Followed, FunctionPlan, ReturnPlan};
 use crate::report::{State, Value};
