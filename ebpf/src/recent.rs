@@ -16,7 +16,7 @@ use crate::slot::Ids;
 use crate::steps::captured;
 
 /// Steps of all those calls together: what is beyond is not copied.
-const MAX_ROUNDS: u32 = 1024;
+const MAX_ROUNDS: u32 = 2048;
 
 /// Where the loop is, in the interpreter's scratch registers, which nobody needs any more: what comes from a map is any number to the verifier,
 /// and it walks through the loop once. On the stack it would follow each value round by round.
