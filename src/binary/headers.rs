@@ -45,10 +45,9 @@ impl Machine {
                     [0x0f, 0x1f, modrm, ..] => {
                         let (mode, register) = (modrm >> 6, modrm & 7);
                         let scale = usize::from(mode != 3 && register == 4);
-                        let displacement = match mode {
-                            0 if register == 5 => 4,
-                            1 => 1,
-                            2 => 4,
+                        let displacement = match (mode, register) {
+                            (0, 5) | (2, _) => 4,
+                            (1, _) => 1,
                             _ => 0,
                         };
                         Some(prefixes + 3 + scale + displacement)
