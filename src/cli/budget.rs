@@ -8,6 +8,7 @@ use crate::probe::{Budget, Dropped};
 
 /// How much of the time the probes may take.
 #[derive(Args, Clone, Debug)]
+#[command(next_help_heading = "Cost")]
 pub struct BudgetArgs {
     /// Time of the watched threads that probes may take: percent, or `off` for any amount
     ///

@@ -28,10 +28,10 @@ pub struct FunctionsArgs {
     #[command(flatten)]
     capture: CaptureArgs,
     /// Show the steps by which the arguments are captured
-    #[arg(long)]
+    #[arg(help_heading = "List", long)]
     plan: bool,
     /// Show where the probes stand, what they cost and what can be read there
-    #[arg(long)]
+    #[arg(help_heading = "List", long)]
     placement: bool,
     /// The program
     #[arg(value_name = "PROG")]

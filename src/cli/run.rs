@@ -18,6 +18,10 @@ use crate::probe::calibrate;
 use crate::probe::{Budget, MappingLog, Recorder, Settings, Tier};
 use crate::report::{self, Owner, Redaction, WriteError, bound};
 
+const RECORDING: &str = "Recording";
+const REPORTS: &str = "Reports";
+const PROGRAM: &str = "Program";
+
 /// Arguments of `lastwords run`.
 #[derive(Debug, clap::Args)]
 pub struct RunArgs {
@@ -26,45 +30,45 @@ pub struct RunArgs {
     #[command(flatten)]
     capture: CaptureArgs,
     /// Calls to keep of each thread
-    #[arg(long, value_name = "N", default_value_t = 64, value_parser = clap::value_parser!(u32).range(1..=1 << 20))]
+    #[arg(help_heading = RECORDING, long, value_name = "N", default_value_t = 64, value_parser = clap::value_parser!(u32).range(1..=1 << 20))]
     calls: u32,
     /// Threads that can be recorded at the same time
-    #[arg(long, value_name = "N", default_value_t = 256, value_parser = clap::value_parser!(u32).range(1..=1 << 16))]
+    #[arg(help_heading = RECORDING, long, value_name = "N", default_value_t = 256, value_parser = clap::value_parser!(u32).range(1..=1 << 16))]
     threads: u32,
     /// Stack to keep of each thread of a dead process
-    #[arg(long, value_name = "KIB", default_value_t = 64, value_parser = clap::value_parser!(u32).range(0..=1024))]
+    #[arg(help_heading = RECORDING, long, value_name = "KIB", default_value_t = 64, value_parser = clap::value_parser!(u32).range(0..=1024))]
     stack: u32,
     /// Signals that count as a crash: names or numbers, `default`, `all`; `+TERM` and `-ABRT` change the default
-    #[arg(long, value_name = "SIGNALS", default_value = "default", allow_hyphen_values = true)]
+    #[arg(help_heading = RECORDING, long, value_name = "SIGNALS", default_value = "default", allow_hyphen_values = true)]
     on: Signals,
     /// Report faults that the program survives, too
-    #[arg(long)]
+    #[arg(help_heading = RECORDING, long)]
     handled: bool,
     #[command(flatten)]
     budget: BudgetArgs,
     /// How to place the probes (default: the best that this kernel has)
-    #[arg(long, value_enum)]
+    #[arg(help_heading = RECORDING, long, value_enum)]
     tier: Option<Tier>,
     /// Directory for reports: PROG-PID-TIME.json
-    #[arg(long, value_name = "DIR", default_value = "lastwords")]
+    #[arg(help_heading = REPORTS, long, value_name = "DIR", default_value = "lastwords")]
     report_dir: PathBuf,
     /// Write the report to this file instead; `-` is standard output
-    #[arg(long, value_name = "FILE")]
+    #[arg(help_heading = REPORTS, long, value_name = "FILE")]
     json: Option<PathBuf>,
     /// Write what the program had not written to stdout and stderr when it died, after its end
-    #[arg(long)]
+    #[arg(help_heading = REPORTS, long)]
     flush: bool,
     /// Keep the values of what has this name out of reports and pages: a function, argument, member, key or type (repeatable)
     ///
     /// GLOB as for `-f`. Of a function, all values are left out; of a type, those whose type is made of it, pointers included. What holds a
     /// text that was left out is left out, too. Not covered: registers, and output that the program had not written.
-    #[arg(long, value_name = "GLOB", value_parser = clap::builder::NonEmptyStringValueParser::new())]
+    #[arg(help_heading = REPORTS, long, value_name = "GLOB", value_parser = clap::builder::NonEmptyStringValueParser::new())]
     redact: Vec<String>,
     /// Bytes of a report at the most (`512K`, `2M`): what is least useful is left out, and said to be
-    #[arg(long, value_name = "SIZE", default_value = "8M", value_parser = parse_size)]
+    #[arg(help_heading = REPORTS, long, value_name = "SIZE", default_value = "8M", value_parser = parse_size)]
     max_report: u64,
     /// Run the program as this user (default under sudo: the user who called it)
-    #[arg(long, value_name = "USER")]
+    #[arg(help_heading = PROGRAM, long, value_name = "USER")]
     user: Option<String>,
     /// The program and its arguments
     #[arg(required = true, trailing_var_arg = true, allow_hyphen_values = true, value_name = "PROG")]
