@@ -15,7 +15,6 @@ use lastwords::plan::select::Selection;
 use lastwords::probe::{Ran, Recorder, Settings};
 use serde_json::Value;
 
-const ROUNDS: usize = 9;
 const THREADS: &str = "16";
 const COUNTING: &str = "/proc/sys/kernel/bpf_stats_enabled";
 /// No death takes longer, unless something hangs.
@@ -55,12 +54,17 @@ impl Drop for Counting {
     }
 }
 
+/// How often each is measured: `--quick` finds out whether it works.
+fn rounds() -> usize {
+    if std::env::args().any(|argument| argument == "--quick") { 1 } else { 9 }
+}
+
 fn main() {
     let folder = std::env::temp_dir().join(format!("lastwords-bench-{}", std::process::id()));
     fs::create_dir_all(&folder).expect("a folder for the programs");
     in_the_kernel(&build(&folder, "crowd.c", "-O0"));
     println!();
-    println!("| program | fault to report on disk | slowest of {ROUNDS} |");
+    println!("| program | fault to report on disk | slowest of {} |", rounds());
     println!("| --- | --- | --- |");
     for (source, modes) in FIXTURES {
         for level in ["-O0", "-O2"] {
@@ -78,7 +82,7 @@ fn in_the_kernel(program: &Path) {
     let prepared = prepared.expect("a plan");
     let settings = Settings { streams: Streams::of(&prepared.binaries[0]), ..Settings::default() };
     let (mut whole, mut delivered) = (Vec::new(), Vec::new());
-    for _ in 0..ROUNDS {
+    for _ in 0..rounds() {
         let mut recorder = Recorder::load(&prepared.plan, &settings).expect("root, and a kernel that can do it");
         recorder.attach(&prepared.plan, None).expect("probes");
         let arguments = [program.into(), THREADS.into()];
@@ -109,7 +113,7 @@ fn in_the_kernel(program: &Path) {
 /// From the fault, by the report's own account, to the moment at which its file is there.
 fn to_the_disk(folder: &Path, program: &Path, level: &str, mode: &str) {
     let mut figures = Vec::new();
-    for _ in 0..ROUNDS {
+    for _ in 0..rounds() {
         let file = folder.join("report.json");
         let _ = fs::remove_file(&file);
         let mut command = Command::new(env!("CARGO_BIN_EXE_lastwords"));

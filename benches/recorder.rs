@@ -1,6 +1,7 @@
-//! What a recorded call costs: `cargo bench --bench recorder` prints medians of interleaved runs, as ratios to an empty uprobe at
-//! the same instruction (the `push` of code at -O0), and what attaching and detaching 2,000 functions takes. Needs root, gcc and Linux 6.6.
-//! Other programs on the machine matter little: of each run, the quarter of its calls counts that was faster than the rest.
+//! What a recorded call costs: `cargo xtask bench recorder` prints medians of interleaved runs, as ratios to an empty uprobe at the
+//! same instruction, and what attaching and detaching 2,000 functions takes. Other programs on the machine matter little: of each run, the
+//! quarter of its calls counts that was faster than the rest. `--quick` measures little: whether it works. Needs root, gcc, g++, rustc and
+//! Linux 6.6.
 
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -13,15 +14,29 @@ use lastwords::plan::returns::Returns;
 use lastwords::plan::select::Selection;
 use lastwords::probe::{Recorder, Settings};
 
-const ROUNDS: usize = 7;
-const CALLS: u32 = 300_000;
+/// How much is measured.
+#[derive(Clone, Copy)]
+struct Effort {
+    rounds: usize,
+    calls: u32,
+}
+
+impl Effort {
+    fn asked() -> Self {
+        let is_quick = std::env::args().any(|argument| argument == "--quick");
+        if is_quick { Self { rounds: 1, calls: 10_000 } } else { Self { rounds: 7, calls: 300_000 } }
+    }
+}
+
 const FUNCTIONS: usize = 2_000;
 
-/// A program that prints how many nanoseconds a call of `work` took it, with its own clock: the lower quartile of batches.
-const PROGRAM: &str = r#"
+/// A program that prints how many nanoseconds a call of `work` took it, with its own clock, the lower quartile of batches: it is given how many
+/// calls, and a file.
+const C: &str = r#"
 #include <stdio.h>
 #include <stdlib.h>
 #include <time.h>
+DECLARATIONS
 __attribute__((noipa)) int work(PARAMETERS) { return BODY; }
 enum { BATCH = 500 };
 static int compare(const void *a, const void *b) {
@@ -30,7 +45,8 @@ static int compare(const void *a, const void *b) {
 }
 int main(int argc, char **argv) {
     long batches = atol(argv[1]) / BATCH, sum = 0;
-    long *times = calloc(batches, sizeof *times);
+    long *times = (long *)calloc(batches, sizeof *times);
+    PREPARATION
     for (long batch = 0; batch < batches; batch++) {
         struct timespec a, b;
         clock_gettime(CLOCK_MONOTONIC, &a);
@@ -44,6 +60,116 @@ int main(int argc, char **argv) {
     return sum == 42;
 }
 "#;
+
+/// The same.
+const RUST: &str = r#"
+DECLARATIONS
+#[inline(never)] fn work(PARAMETERS) -> usize { BODY }
+fn main() {
+    let arguments: Vec<String> = std::env::args().collect();
+    let calls: u32 = arguments[1].parse().unwrap();
+    PREPARATION
+    const BATCH: u32 = 500;
+    let mut sum = 0;
+    let mut times = Vec::new();
+    for _ in 0..calls / BATCH {
+        let start = std::time::Instant::now();
+        for _ in 0..BATCH { sum += work(ARGUMENTS); }
+        times.push(start.elapsed().as_nanos());
+    }
+    times.sort_unstable();
+    let took = times[times.len() / 4] as f64 / f64::from(BATCH);
+    std::fs::write(&arguments[2], format!("{took:.2}")).unwrap();
+    std::process::exit((sum == 42).into());
+}
+"#;
+
+/// What is called.
+#[derive(Clone, Copy, Default)]
+struct Case {
+    name: &'static str,
+    language: Language,
+    declarations: &'static str,
+    parameters: &'static str,
+    body: &'static str,
+    preparation: &'static str,
+    arguments: &'static str,
+}
+
+#[derive(Clone, Copy, Default)]
+enum Language {
+    #[default]
+    C,
+    Cpp,
+    Rust,
+}
+
+const CASES: [Case; 7] = [
+    Case { name: "none", parameters: "void", body: "1", ..EMPTY },
+    Case { name: "two ints", parameters: "int a, int b", body: "a + b", arguments: "i, 2 * i", ..EMPTY },
+    Case {
+        name: "two ints, 20-byte string",
+        parameters: "int a, int b, const char *s",
+        body: "a + b + s[0]",
+        arguments: "i, 2 * i, \"a string of 20 bytes\"",
+        ..EMPTY
+    },
+    Case {
+        name: "six longs",
+        parameters: "long a, long b, long c, long d, long e, long f",
+        body: "a + f",
+        arguments: "i, i, i, i, i, i",
+        ..EMPTY
+    },
+    Case {
+        name: "struct of 64 bytes behind a pointer",
+        declarations: "struct rec { long numbers[8]; };",
+        parameters: "const struct rec *r",
+        body: "r->numbers[0]",
+        preparation: "struct rec rec = {{1}};",
+        arguments: "&rec",
+        ..EMPTY
+    },
+    Case {
+        name: "`std::string` of 20 bytes",
+        language: Language::Cpp,
+        declarations: "#include <string>",
+        parameters: "const std::string &s",
+        body: "s.size()",
+        preparation: "std::string s = \"a string of 20 bytes\";",
+        arguments: "s",
+    },
+    Case {
+        name: "`Vec<String>` of 4",
+        language: Language::Rust,
+        declarations: "",
+        parameters: "list: &Vec<String>",
+        body: "list.len()",
+        preparation: "let list: Vec<String> = [\"one\", \"two\", \"three\", \"four\"].map(String::from).to_vec();",
+        arguments: "&list",
+    },
+];
+const EMPTY: Case = Case {
+    name: "",
+    language: Language::C,
+    declarations: "",
+    parameters: "",
+    body: "",
+    preparation: "",
+    arguments: "",
+};
+
+impl Case {
+    fn source(&self) -> String {
+        let program = if matches!(self.language, Language::Rust) { RUST } else { C };
+        program
+            .replace("DECLARATIONS", self.declarations)
+            .replace("PARAMETERS", self.parameters)
+            .replace("BODY", self.body)
+            .replace("PREPARATION", self.preparation)
+            .replace("ARGUMENTS", self.arguments)
+    }
+}
 
 /// What is watched in a run.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -59,30 +185,20 @@ fn main() {
     std::fs::create_dir_all(&folder).expect("a folder for the programs");
     println!("| arguments | untraced | empty uprobe | entry | entry and return | entry / empty | both / empty |");
     println!("| --- | --- | --- | --- | --- | --- | --- |");
-    for (name, parameters, body, arguments) in [
-        ("none", "void", "1", ""),
-        ("two ints", "int a, int b", "a + b", "i, 2 * i"),
-        (
-            "two ints, 20-byte string",
-            "int a, int b, const char *s",
-            "a + b + s[0]",
-            "i, 2 * i, \"a string of 20 bytes\"",
-        ),
-        ("six longs", "long a, long b, long c, long d, long e, long f", "a + f", "i, i, i, i, i, i"),
-    ] {
-        let source = PROGRAM.replace("PARAMETERS", parameters).replace("BODY", body).replace("ARGUMENTS", arguments);
-        per_call(name, &build(&folder, "calls", &source));
+    let effort = Effort::asked();
+    for case in CASES {
+        per_call(case.name, &build(&folder, "calls", case.language, &case.source()), effort);
     }
-    attach_and_detach(&folder);
+    attach_and_detach(&folder, effort);
     let _ = std::fs::remove_dir_all(folder);
 }
 
-fn per_call(name: &str, program: &Path) {
+fn per_call(name: &str, program: &Path, effort: Effort) {
     let kinds = [Watched::Nothing, Watched::Floor, Watched::Entries, Watched::EntriesAndReturns];
     let mut figures = [const { Vec::new() }; 4];
-    for _ in 0..ROUNDS {
+    for _ in 0..effort.rounds {
         for (kind, figures) in kinds.iter().zip(&mut figures) {
-            figures.push(run(program, *kind));
+            figures.push(run(program, *kind, effort.calls));
         }
     }
     let [bare, floor, entry, both] = figures.map(median);
@@ -96,7 +212,7 @@ fn per_call(name: &str, program: &Path) {
 }
 
 /// Nanoseconds a call.
-fn run(program: &Path, watched: Watched) -> f64 {
+fn run(program: &Path, watched: Watched, calls: u32) -> f64 {
     let returns = if watched == Watched::Entries { Returns::Never } else { Returns::Always };
     let prepared = plan(program, "work", returns);
     let mut recorder = load(&prepared);
@@ -108,7 +224,7 @@ fn run(program: &Path, watched: Watched) -> f64 {
         }
     }
     let output = program.with_extension("out");
-    let suspended = Suspended::new(program, &[program.into(), CALLS.to_string().into(), output.clone().into()], None);
+    let suspended = Suspended::new(program, &[program.into(), calls.to_string().into(), output.clone().into()], None);
     let suspended = suspended.expect("a process");
     recorder.watch(suspended.pid().as_raw().cast_unsigned()).expect("a process to watch");
     let running = suspended.start().expect("the program");
@@ -122,12 +238,12 @@ fn run(program: &Path, watched: Watched) -> f64 {
     std::fs::read_to_string(&output).expect("its figure").trim().parse().expect("a number")
 }
 
-fn attach_and_detach(folder: &Path) {
+fn attach_and_detach(folder: &Path, effort: Effort) {
     let functions: String = (0..FUNCTIONS).map(|n| format!("int f{n}(int a) {{ return a + {n}; }}\n")).collect();
-    let program = build(folder, "many", &format!("{functions}int main(void) {{ return 0; }}"));
+    let program = build(folder, "many", Language::C, &format!("{functions}int main(void) {{ return 0; }}"));
     let prepared = plan(&program, "f*", Returns::Always);
     let (mut attach, mut detach) = (Vec::new(), Vec::new());
-    for _ in 0..ROUNDS {
+    for _ in 0..effort.rounds {
         let mut recorder = load(&prepared);
         let start = Instant::now();
         recorder.attach(&prepared.plan, None).expect("probes");
@@ -153,11 +269,16 @@ fn load(prepared: &Prepared) -> Recorder {
     Recorder::load(&prepared.plan, &settings).expect("root, and a kernel that can do it: see `lastwords doctor`")
 }
 
-fn build(folder: &Path, name: &str, source: &str) -> PathBuf {
-    let (program, file) = (folder.join(name), folder.join(format!("{name}.c")));
+fn build(folder: &Path, name: &str, language: Language, source: &str) -> PathBuf {
+    let (compiler, flags, extension) = match language {
+        Language::C => ("gcc", &["-g", "-O0"][..], "c"),
+        Language::Cpp => ("g++", &["-g", "-O0", "-std=c++17"][..], "cpp"),
+        Language::Rust => ("rustc", &["-g", "--edition=2024"][..], "rs"),
+    };
+    let (program, file) = (folder.join(name), folder.join(format!("{name}.{extension}")));
     std::fs::write(&file, source).expect("a source");
-    let status = Command::new("gcc").args(["-g", "-O0", "-o"]).arg(&program).arg(&file).status();
-    assert!(status.expect("gcc").success(), "gcc failed");
+    let status = Command::new(compiler).args(flags).arg("-o").arg(&program).arg(&file).status();
+    assert!(status.expect("a compiler").success(), "{compiler} failed");
     program
 }
 

@@ -108,7 +108,7 @@ fn a_smashed_stack_ends_where_it_makes_no_sense() {
 #[test]
 fn a_watched_call_on_a_smashed_stack_still_knows_its_caller() {
     let fixture = Fixture::build("deaths.c").with(Compiler::Gcc, ["-O1", "-fno-stack-protector"]).args(["smash"]);
-    let outcome = fixture.run(["-f", "smash", "--tier", "session"]);
+    let outcome = fixture.run(["-f", "smash", "--tier", "session", "--returns", "always"]);
     assert!(outcome.stderr.contains("its return address was overwritten: 0x4141414141414141"), "{}", outcome.stderr);
     let report = outcome.report();
     let frames = report.crashed_thread().frames();

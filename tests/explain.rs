@@ -42,7 +42,7 @@ impl Told {
 
 fn die(source: &str, flags: &[&str], mode: &str) -> Told {
     let fixture = Fixture::build(source).with_flags(Compiler::Gcc, flags).args([mode]);
-    Told(fixture.run_until_death::<&str>([]))
+    Told(fixture.run_until_death(["--returns", "always"]))
 }
 
 fn dies(mode: &str, level: &str) -> Told {
@@ -342,7 +342,8 @@ fn without_debug_info_registers_are_named() {
 /// Guards against a page that keeps what the report knows.
 #[test]
 fn the_page_has_the_sentence_first_and_the_findings_below() {
-    let outcome = Fixture::build("explained.c").with(Compiler::Gcc, ["-O2"]).args(["member"]).run::<&str>([]);
+    let outcome =
+        Fixture::build("explained.c").with(Compiler::Gcc, ["-O2"]).args(["member"]).run(["--returns", "always"]);
     let lines: Vec<&str> = outcome.stderr.lines().collect();
 
     assert!(lines[0].contains("was killed by SIGSEGV: wrote to `r->name` through a null pointer"), "{lines:#?}");

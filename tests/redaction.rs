@@ -10,7 +10,7 @@ const BASE64: [&str; 3] = ["WHE3I3ZUOX", "hxNyN2VDlw", "YcTcjdlQ5c"];
 const NAMES: [&str; 6] = ["password", "token", "key", "secret_t", "vault", "unlock"];
 
 fn run(redact: &[&str]) -> Outcome {
-    let options = redact.iter().flat_map(|name| ["--redact", name]).chain(["-v", "-f", "!make"]);
+    let options = redact.iter().flat_map(|name| ["--redact", name]).chain(["-v", "--after", "-f", "!make"]);
     Fixture::build("secrets.c").run(options)
 }
 

@@ -11,7 +11,8 @@ pub fn check(compiler: Compiler, flags: [&str; 1], options: &[&str]) {
     let functions = ["add", "negate", "is_even", "name_of", "half", "nothing", "nap", "sum_to", "sink_to"];
     let patterns = functions.iter().flat_map(|function| ["-f", function]);
     let fixture = Fixture::build("returns.c").with(compiler, flags);
-    let report = fixture.run_until_death(patterns.chain(options.iter().copied()));
+    let options = options.iter().copied().chain(["--returns", "always"]);
+    let report = fixture.run_until_death(patterns.chain(options));
     let thread = report.crashed_thread();
     let only = |function| thread.calls_of(function).only();
 

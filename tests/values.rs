@@ -2,7 +2,7 @@
 
 use serde_json::{Value, json};
 
-use crate::support::{Compiler, Fixture, Report};
+use crate::support::{Compiler, Fixture, Report, without_addresses};
 
 /// The locals of the innermost frame of the program itself.
 fn locals(report: &Report) -> &Vec<Value> {
@@ -29,18 +29,6 @@ fn page_has(page: &str, lines: &[&str]) {
     for line in lines {
         assert!(page.iter().any(|shown| shown == line), "no line `{line}` in\n{}", page.join("\n"));
     }
-}
-
-fn without_addresses(line: &str) -> String {
-    let mut parts = line.split("0x");
-    let mut out = parts.next().unwrap_or_default().to_owned();
-    for part in parts {
-        let rest = part.trim_start_matches(|digit: char| digit.is_ascii_hexdigit());
-        // Offsets are short.
-        out += if part.len() - rest.len() > 8 { "*" } else { "0x" };
-        out += if part.len() - rest.len() > 8 { rest } else { part };
-    }
-    out
 }
 
 fn of_c(compiler: Compiler) {

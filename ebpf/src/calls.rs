@@ -2,14 +2,14 @@
 
 use aya_ebpf::helpers::generated::bpf_ktime_get_ns;
 use lastwords_abi::layout::{INDEX_OFFSET, OPEN_WAYS, OpenCall, open_offset, open_set, ring_offset};
-use lastwords_abi::record::{LEFT_BY_TAIL_CALL, RECORD_BYTES, RETURN_UNKNOWN, RETURNED, Record};
+use lastwords_abi::record::{RECORD_BYTES, RESULT_BYTES, RETURN_UNKNOWN, RETURNED, Record};
 use lastwords_abi::step::MUTED;
 use lastwords_abi::{Function, SlotHeader, align8, cookie};
 
 use crate::maps::{FUNCTIONS, add, config};
 use crate::registers::Registers;
 use crate::slot::{self, Caller};
-use crate::steps;
+use crate::steps::{self, Run};
 
 /// Records that the function in this cookie was entered. `None` if it is not recorded: not any more, not by this generation of probes, or not
 /// of this thread.
@@ -48,10 +48,12 @@ pub fn enter(registers: &Registers, cookie: u64) -> Option<()> {
         let position = (*header).head;
         let in_ring = position as u32 & (config!(ring_bytes) - 1);
         let cfa = registers.stack_pointer().wrapping_add_signed(i64::from(function.cfa_offset));
-        let mut data_bytes = 0;
+
+        let room = function.exit_bytes.min(config!(data_bytes));
+        let mut data_bytes = room;
         if function.step_count != 0 {
             registers.save(&raw mut (*header).registers);
-            data_bytes = steps::run(header, in_ring, &function);
+            data_bytes = steps::run_entry(header, in_ring, &function, room);
         }
 
         let record = record_at(header, in_ring);
@@ -74,6 +76,15 @@ pub fn enter(registers: &Registers, cookie: u64) -> Option<()> {
     Some(())
 }
 
+/// Whether the function with this index is not recorded any more.
+#[inline(always)]
+pub fn is_muted(index: u32) -> bool {
+    // SAFETY: a number in a map value.
+    FUNCTIONS
+        .get_ptr(index)
+        .is_none_or(|function| unsafe { core::ptr::read_volatile(&raw const (*function).generation) } == MUTED)
+}
+
 /// Records that the call of the function with this index, in the frame that is about to end or has just ended, returned.
 /// `flag` is `RETURNED` or `LEFT_BY_TAIL_CALL`.
 #[inline(always)]
@@ -90,10 +101,11 @@ pub fn leave(registers: &Registers, index: u32, cfa: u64, flag: u32) -> Option<(
             }
             let sequence = (*open).number - 1;
             (*open).number = 0;
-            if let Some((record, _)) = record_of(header, sequence).filter(|_| sequence >= (*header).first) {
+            if let Some((record, in_ring)) = record_of(header, sequence).filter(|_| sequence >= (*header).first) {
                 (*record).returned_ns = returned_ns;
                 if flag == RETURNED {
                     (*record).value = registers.results();
+                    capture(header, in_ring, index);
                 }
                 (*record).flags |= flag;
             }
@@ -103,22 +115,19 @@ pub fn leave(registers: &Registers, index: u32, cfa: u64, flag: u32) -> Option<(
     None
 }
 
-/// [`leave`] by a `ret` instruction or a jump, at which the stack pointer is at the return address again.
+/// What there is to capture when the function returns.
 #[inline(always)]
-pub fn leave_at_instruction(registers: &Registers, index: u32, tail_jump: bool) -> Option<()> {
-    let function = FUNCTIONS.get_ptr(index)?;
-    // SAFETY: a number in a map value.
-    if unsafe { core::ptr::read_volatile(&raw const (*function).generation) } == MUTED {
-        return None;
+unsafe fn capture(header: *mut SlotHeader, in_ring: u32, index: u32) -> Option<()> {
+    // SAFETY: plain numbers in a map value that nobody writes after the start; the caller's slot and record.
+    unsafe {
+        let function = FUNCTIONS.get_ptr(index)?;
+        let step_count = (*function).exit_step_count;
+        if step_count != 0 {
+            let first_step = (*function).first_step + u32::from((*function).step_count);
+            steps::run_exit(header, in_ring, Run { first_step, step_count, behind: RESULT_BYTES });
+        }
     }
-    let flag = if tail_jump { LEFT_BY_TAIL_CALL } else { RETURNED };
-    leave(registers, index, registers.stack_pointer() + Registers::RETURN_ADDRESS_BYTES, flag)
-}
-
-/// [`leave`] as the kernel's return trampoline sees it: the return address has been popped.
-#[inline(always)]
-pub fn leave_at_trampoline(registers: &Registers, index: u32) -> Option<()> {
-    leave(registers, index, registers.stack_pointer(), RETURNED)
+    Some(())
 }
 
 /// Remembers that a call is open. Where its set is full, the oldest of it is forgotten, and its record says so.

@@ -13,10 +13,10 @@ pub use record::{Counter, Event, Fault, Record, SignalSender, ThreadState, Watch
 pub use step::{Function, Outcome, Step};
 
 /// Version of the layout of slots and records. Raise it when a reader of an older one would misread.
-pub const ABI_VERSION: u32 = 1;
+pub const ABI_VERSION: u32 = 2;
 
 /// Steps of one function at the most: the bound of the interpreter's loop.
-pub const MAX_STEPS: u32 = 64;
+pub const MAX_STEPS: u32 = 128;
 /// Bytes that one string or counted step may copy at the most.
 pub const MAX_COPY_BYTES: u32 = 4096;
 /// Bytes of captured data in one record at the most.

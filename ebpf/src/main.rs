@@ -28,20 +28,21 @@ use aya_ebpf::EbpfContext as _;
 use aya_ebpf::helpers::generated::bpf_get_attach_cookie;
 use aya_ebpf::macros::{kprobe, raw_tracepoint, uprobe, uretprobe};
 use aya_ebpf::programs::{ProbeContext, RawTracePointContext, RetProbeContext};
+use lastwords_abi::record::{LEFT_BY_TAIL_CALL, RETURNED};
 use lastwords_abi::{KFUNC_SESSION_IS_RETURN, cookie};
 use registers::Registers;
 
 /// The entry of a function, or an instruction that leaves it.
 #[uprobe(sleepable)]
 pub fn probe(context: ProbeContext) -> u32 {
-    at_instruction(context.as_ptr());
+    happened(context.as_ptr(), false);
     0
 }
 
 /// The return of a function, through the kernel's trampoline.
-#[uretprobe]
+#[uretprobe(sleepable)]
 pub fn probe_return(context: RetProbeContext) -> u32 {
-    at_return(context.as_ptr());
+    happened(context.as_ptr(), true);
     0
 }
 
@@ -54,12 +55,9 @@ pub fn probe_session(context: ProbeContext) -> u32 {
         let is_return: unsafe extern "C" fn(*mut c_void) -> bool = core::mem::transmute(KFUNC_SESSION_IS_RETURN);
         is_return(context.as_ptr())
     };
-    if is_return {
-        at_return(context.as_ptr());
-        return 0;
-    }
+    let recorded = happened(context.as_ptr(), is_return);
     // 1: the return of this call is not wanted.
-    u32::from(at_instruction(context.as_ptr()).is_none())
+    u32::from(!is_return && recorded.is_none())
 }
 
 /// Nothing: what the kernel itself costs, for benchmarks to measure against.
@@ -68,26 +66,25 @@ pub fn probe_nothing(_context: ProbeContext) -> u32 {
     0
 }
 
-/// `None` if there was nothing to record.
+/// What a probe's cookie says has happened; or, at the kernel's trampoline, that the function has returned. `None` if there was nothing to
+/// record.
 #[inline(always)]
-fn at_instruction(context: *mut c_void) -> Option<()> {
+fn happened(context: *mut c_void, is_return: bool) -> Option<()> {
     // SAFETY: the context of this program.
     let cookie = unsafe { bpf_get_attach_cookie(context) };
     let registers = Registers::of_probe(context);
     let index = cookie::function(cookie);
-    match cookie::event(cookie) {
-        cookie::ENTRY => calls::enter(registers, cookie),
-        cookie::RET_INSTRUCTION => calls::leave_at_instruction(registers, index, false),
-        cookie::TAIL_JUMP => calls::leave_at_instruction(registers, index, true),
-        _ => None,
+    let event = if is_return { cookie::RETURN } else { cookie::event(cookie) };
+    if event == cookie::ENTRY {
+        return calls::enter(registers, cookie);
     }
-}
-
-#[inline(always)]
-fn at_return(context: *mut c_void) {
-    // SAFETY: the context of this program.
-    let cookie = unsafe { bpf_get_attach_cookie(context) };
-    calls::leave_at_trampoline(Registers::of_probe(context), cookie::function(cookie));
+    if event != cookie::RETURN && calls::is_muted(index) {
+        return None;
+    }
+    // At an instruction that leaves a function the stack pointer is at the return address again; at the trampoline, that has been popped.
+    let popped = if event == cookie::RETURN { 0 } else { Registers::RETURN_ADDRESS_BYTES };
+    let flag = if event == cookie::TAIL_JUMP { LEFT_BY_TAIL_CALL } else { RETURNED };
+    calls::leave(registers, index, registers.stack_pointer() + popped, flag)
 }
 
 /// The kernel's `do_group_exit`: a process ends of its own accord.

@@ -22,8 +22,6 @@ pub struct Record {
     pub returned_ns: u64,
     /// Canonical frame address: the stack pointer before the call instruction pushed the return address.
     pub cfa: u64,
-    /// The two registers for integer results: rax, rdx on x86-64.
-    pub value: [u64; 2],
     /// Index of the function.
     pub function: u32,
     /// Bytes of captured data that follow.
@@ -32,7 +30,14 @@ pub struct Record {
     pub flags: u32,
     /// Zero.
     pub reserved: u32,
+    /// The two registers for integer results: rax, rdx on x86-64. What is captured at the return stands right behind them.
+    pub value: [u64; RESULT_WORDS],
 }
+
+/// Registers for integer results.
+pub const RESULT_WORDS: usize = 2;
+/// Bytes of [`Record::value`].
+pub const RESULT_BYTES: u32 = size_of::<[u64; RESULT_WORDS]>() as u32;
 
 /// Bytes of a [`Record`] without its data.
 pub const RECORD_BYTES: u32 = size_of::<Record>() as u32;
@@ -330,6 +335,7 @@ impl Counter {
 pub const SIGNAL_BITS: u32 = 0x7f;
 
 const _: () = assert!(size_of::<Record>() == 64);
+const _: () = assert!(core::mem::offset_of!(Record, value) as u32 + RESULT_BYTES == RECORD_BYTES);
 const _: () = assert!(size_of::<Fault>() == 208 + size_of::<Mapping>() + size_of::<ThreadState>() + MAX_ARGS_BYTES);
 const _: () = assert!(size_of::<Watched>() == 80);
 const _: () = assert!(size_of::<Event>() == 104);

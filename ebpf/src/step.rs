@@ -20,6 +20,9 @@ pub const ELEMENTS: u8 = 6;
 pub const PLACES: u8 = 7;
 /// Like [`ELEMENTS`], but the first one is that whose index lies at `offset` in the data captured so far: a queue in a ring.
 pub const RING: u8 = 8;
+/// Copies the 8 bytes at `base` of what was captured at the entry: at the return, to follow the pointers of the arguments again (no
+/// [`Outcome`]).
+pub const WORD: u8 = 9;
 
 /// One instruction of a capture plan.
 ///
@@ -52,7 +55,7 @@ impl Step {
     #[must_use]
     pub const fn output_bytes(&self) -> u32 {
         match self.op {
-            REGISTER => 8,
+            REGISTER | WORD => 8,
             // One byte more than the limit: the NUL that tells a whole string from a truncated one.
             STRING => OUTCOME_BYTES + align8(self.size as u32 + 1),
             _ => OUTCOME_BYTES + align8(self.size as u32),
@@ -107,7 +110,11 @@ pub struct Outcome {
 /// Bytes of an [`Outcome`] in a record.
 pub const OUTCOME_BYTES: u32 = size_of::<Outcome>() as u32;
 
-/// One entry of the map `FUNCTIONS`: the plan of the function with this index, and what both sides tell each other about it while it runs.
+/// One entry of the map `FUNCTIONS`: the plan of the function with this index, and what both sides tell each other about it while it runs. The
+/// steps at its return stand behind those at its entry.
+///
+/// The data of its records begin with room for what its return will add. Offsets (`base`, `count`) of the steps at the entry count from there;
+/// those of the steps at the return count from [`Record::value`](crate::Record::value), which is right in front of it.
 #[repr(C)]
 #[derive(Clone, Copy, Default, PartialEq, Eq)]
 #[cfg_attr(feature = "user", derive(Debug))]
@@ -128,6 +135,10 @@ pub struct Function {
     pub generation: u32,
     /// 1 if its return is watched, 0 if not.
     pub returns: u32,
+    /// How many steps there are at its return, `MAX_STEPS` at the most.
+    pub exit_step_count: u32,
+    /// Bytes of a record's data that are left to them.
+    pub exit_bytes: u32,
 }
 
 /// [`Function::generation`] of a function that is not recorded.
@@ -136,5 +147,5 @@ pub const MUTED: u32 = 0;
 pub const FIRST_GENERATION: u32 = 1;
 
 const _: () = assert!(size_of::<Step>() == 16);
-const _: () = assert!(size_of::<Function>() == 32);
+const _: () = assert!(size_of::<Function>() == 40);
 const _: () = assert!(size_of::<Outcome>() == 8);

@@ -7,10 +7,10 @@ use core::ffi::c_void;
 
 use aya_ebpf::helpers::generated::{bpf_copy_from_user, bpf_loop, bpf_probe_read_user, bpf_probe_read_user_str};
 use lastwords_abi::layout::ring_offset;
-use lastwords_abi::record::RECORD_BYTES;
+use lastwords_abi::record::{RECORD_BYTES, RESULT_BYTES};
 use lastwords_abi::step::{
     COUNTED, ELEMENTS, FAULT, FOLLOW, MEMORY, NULL, OUTCOME_BYTES, PARTIAL, PLACES, READ, REGISTER, RING, STRING,
-    TRUNCATED,
+    TRUNCATED, WORD,
 };
 use lastwords_abi::{Function, MAX_COPY_BYTES, MAX_STEPS, Outcome, REGISTER_WORDS, SlotHeader, Step, align8};
 
@@ -21,7 +21,7 @@ const PAGE_BYTES: u64 = 4096;
 /// Where the interpreter is. All 64-bit: that is what the verifier follows through the stack.
 struct Interpreter {
     header: *mut SlotHeader,
-    /// Where the record's data begin in the slot.
+    /// Where in the slot the offsets of the steps count from.
     data: u64,
     /// Bytes of data so far.
     cursor: u64,
@@ -31,27 +31,60 @@ struct Interpreter {
 /// Leading steps that only copy a register and are not worth a loop of the kernel's, whose rounds are calls through a pointer.
 const SIMPLE_STEPS: u32 = 6;
 
-/// Runs the steps of a function; the output lands behind the record at `in_ring`. Returns its bytes.
+/// The steps of one event of a function.
+#[derive(Clone, Copy)]
+pub struct Run {
+    /// Index of the first of them.
+    pub first_step: u32,
+    /// How many there are.
+    pub step_count: u32,
+    /// Bytes of the record's data in front of their output.
+    pub behind: u32,
+}
+
+/// Runs the steps of an entry; the output lands behind the record at `in_ring`, and behind `room` bytes of its data. Returns the bytes of
+/// these.
 #[inline(always)]
-pub unsafe fn run(header: *mut SlotHeader, in_ring: u32, function: &Function) -> u32 {
-    let ring = ring_offset(config!(index_entries), config!(open_sets));
-    let data = u64::from(ring) + u64::from(in_ring) + u64::from(RECORD_BYTES);
+pub unsafe fn run_entry(header: *mut SlotHeader, in_ring: u32, function: &Function, room: u32) -> u32 {
+    let to = ring_offset(config!(index_entries), config!(open_sets)) + in_ring + RECORD_BYTES + room;
     let simple = u32::from(function.register_steps).min(SIMPLE_STEPS);
     for number in 0..SIMPLE_STEPS {
         if number >= simple {
             break;
         }
-        let Some(step) = STEPS.get(function.first_step + number) else { return 0 };
-        // SAFETY: the slack behind the ring has room for more than these.
-        unsafe { *header.byte_add(data as usize + number as usize * 8).cast() = register(header, step.register) };
+        let Some(step) = STEPS.get(function.first_step + number) else { return room };
+        // SAFETY: the slack behind the ring has room for the largest record, and for more than these.
+        unsafe { *header.byte_add(to as usize + number as usize * 8).cast() = register(header, step.register) };
     }
-    let left = u32::from(function.step_count).min(MAX_STEPS).saturating_sub(simple);
-    let cursor = u64::from(simple) * 8;
-    if left == 0 {
-        return cursor as u32;
+    let behind = room + simple * 8;
+    let step_count = u32::from(function.step_count).saturating_sub(simple);
+    if step_count == 0 {
+        return behind;
     }
-    let first_step = u64::from(function.first_step) + u64::from(simple);
-    let mut state = Interpreter { header, data, cursor, first_step };
+    // SAFETY: the caller's slot.
+    unsafe {
+        interpret(header, in_ring + RECORD_BYTES, Run { first_step: function.first_step + simple, step_count, behind })
+    }
+}
+
+/// Runs the steps of a return; the output lands in the room that the record at `in_ring` has for it, behind the results.
+#[inline(always)]
+pub unsafe fn run_exit(header: *mut SlotHeader, in_ring: u32, run: Run) {
+    // SAFETY: the caller's slot.
+    unsafe { interpret(header, in_ring + RECORD_BYTES - RESULT_BYTES, run) };
+}
+
+/// Runs steps whose offsets count from this place in the ring.
+#[inline(always)]
+unsafe fn interpret(header: *mut SlotHeader, in_ring: u32, run: Run) -> u32 {
+    let ring = ring_offset(config!(index_entries), config!(open_sets));
+    let mut state = Interpreter {
+        header,
+        data: u64::from(ring) + u64::from(in_ring),
+        cursor: u64::from(run.behind),
+        first_step: u64::from(run.first_step),
+    };
+    let left = run.step_count.min(MAX_STEPS);
     // SAFETY: the callback gets `state`, which outlives the loop.
     unsafe {
         if left == 1 {
@@ -82,6 +115,7 @@ unsafe extern "C" fn step(number: u32, state: *mut c_void) -> i64 {
         FOLLOW => output.fixed(step, captured(header, data, step.base)),
         STRING => output.string(step),
         COUNTED | ELEMENTS | PLACES | RING => output.counted(step),
+        WORD => output.word(step),
         _ => return 1,
     };
     // SAFETY: as above.
@@ -101,6 +135,14 @@ impl Output {
     fn register(&self, step: &Step) -> u32 {
         // SAFETY: 8 of the `MAX_OUTPUT_BYTES` that follow `to`.
         unsafe { *self.to.cast() = register(self.header, step.register) };
+        8
+    }
+
+    /// A pointer or a length that was captured before.
+    #[inline(always)]
+    fn word(&self, step: &Step) -> u32 {
+        // SAFETY: 8 of the `MAX_OUTPUT_BYTES` that follow `to`.
+        unsafe { *self.to.cast() = captured(self.header, self.data, step.base & !7) };
         8
     }
 

@@ -9,6 +9,8 @@ pub mod instruction;
 pub mod symbolic;
 pub mod x86_64;
 
+use lastwords_abi::record::RESULT_WORDS;
+
 use crate::address::{Avma, Svma};
 use crate::dwarf::function::Language;
 use crate::dwarf::types::{TypeId, TypeTable};
@@ -69,6 +71,12 @@ pub trait Architecture: Sync {
     /// DWARF number of the register that an integer result comes back in.
     fn result_register(&self) -> u16;
 
+    /// DWARF numbers of the registers that integer results come back in: those that a record keeps.
+    fn result_registers(&self) -> [u16; RESULT_WORDS];
+
+    /// DWARF number of the register in which a function is told where to put a result that does not fit into registers.
+    fn hidden_result_register(&self) -> u16;
+
     /// Bits of an address in a program: where the ones above are not zero, no memory can ever be.
     fn address_bits(&self) -> u32;
 
@@ -113,12 +121,40 @@ pub fn host() -> &'static dyn Architecture {
 /// Where a result is when a function returns (psABI section 3.2.3).
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum ReturnPlace {
-    /// In the first result register, or in both.
-    Integer {
-        /// Bytes of the result: 1 to 16.
-        size: u32,
+    /// In registers.
+    Registers {
+        /// Its parts, from the lowest byte up.
+        parts: Vec<ResultPart>,
+        /// `false` where it may also be in memory, by what debug info says.
+        certain: bool,
+    },
+    /// In memory that the caller provides, the address of which comes in [`Architecture::hidden_result_register`]. (The psABI wants it in the
+    /// first result register in the end, but LLVM does not care for functions that it knows all callers of.)
+    Memory {
+        /// Bytes of it.
+        size: u64,
+        /// `false` where it may also be in registers.
+        certain: bool,
     },
     /// Where it cannot be read, and why: "in register xmm0".
+    Unavailable(String),
+}
+
+/// Some bytes of a result.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ResultPart {
+    /// How many.
+    pub size: u32,
+    /// Where they are.
+    pub spot: ResultSpot,
+}
+
+/// Where some bytes of a result are.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum ResultSpot {
+    /// The lowest ones of a result register: 0 for the first of [`Architecture::result_registers`].
+    Word(usize),
+    /// Where they cannot be read, and why.
     Unavailable(String),
 }
 
@@ -130,8 +166,10 @@ pub struct Inspection {
     /// Where a probe for the entry may stand, in the order of execution: instructions that each call executes once, at which the frame's
     /// place is known. There is at least one.
     pub candidates: Vec<Candidate>,
-    /// Its own code jumps back to its first instruction, which is the only candidate then: a call may execute it more than once.
+    /// Its own code jumps back to its first instruction, and there is no other candidate: a call may execute it more than once.
     pub repeats: bool,
+    /// It may execute other instructions of its first block more than once, for it has indirect jumps that may lead anywhere in it.
+    pub has_unknown_targets: bool,
     /// Where it is left, or why that is not known.
     pub exits: Result<CodeExits, InspectError>,
 }

@@ -27,6 +27,9 @@ pub struct CaptureArgs {
     /// Whether to record what calls return, and how long they take
     #[arg(long, value_enum, default_value_t = Returns::Cheap, value_name = "WHEN")]
     returns: Returns,
+    /// Read again what arguments point to when the call returns, where they may change it: what has changed is shown beside what it was
+    #[arg(long)]
+    after: bool,
     /// Where to record the entry of a function
     #[arg(long = "entry", value_enum, default_value_t, value_name = "WHERE")]
     entry_place: EntryPlace,
@@ -41,6 +44,7 @@ impl CaptureArgs {
         Options {
             limits,
             returns: self.returns,
+            after: self.after,
             lengths: self.lengths.clone(),
             costs: None,
             entry_place: self.entry_place,

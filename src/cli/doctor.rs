@@ -7,7 +7,7 @@ use super::error::{Error, FAILURE};
 use crate::address::FileOffset;
 use crate::arch::cost::{Costs, SINGLE_STEPPED};
 use crate::arch::host;
-use crate::plan::{EntrySite, Exits, FunctionPlan, Limits, Plan};
+use crate::plan::{EntrySite, ExitPlan, Exits, FunctionPlan, Limits, Plan};
 use crate::probe::calibrate;
 use crate::probe::kernel_types::KernelTypes;
 use crate::probe::{ProbeError, Recorder, Settings, Tier};
@@ -164,11 +164,12 @@ fn plan_for_ourselves() -> Option<Plan> {
         declared: None,
         object: 0,
         address,
-        entry: EntrySite { offset, address, cfa_offset: 8, class: SINGLE_STEPPED },
+        entry: EntrySite { offset, address, cfa_offset: 8, class: SINGLE_STEPPED, obstacle: None },
         exits: Exits::Trampoline,
         steps: vec![],
         arguments: vec![],
         returns: None,
+        exit: ExitPlan::default(),
         unseen_exits: None,
         has_debug_info: false,
         limits: Limits::default(),

@@ -145,7 +145,7 @@ impl fmt::Display for Outline<'_> {
             names.iter().zip(&function.arguments).map(|(name, it)| format!("{name}: {}", name_of(it.ty))).collect();
         write!(f, "{}({})", function.name, list.join(", "))?;
         if let Some(returns) = &function.returns {
-            write!(f, " -> {}", name_of(returns.ty))?;
+            write!(f, " -> {}", name_of(returns.value.ty))?;
         }
         writeln!(f)?;
         for (name, argument) in names.iter().zip(&function.arguments) {
@@ -178,6 +178,9 @@ impl fmt::Display for Placed<'_> {
         let microseconds = |ns: u64| format!("{}.{} us", ns / 1000, ns % 1000 / 100);
         let distance = site.address.0.wrapping_sub(function.address.0);
         write!(f, "+{distance:#x} {text}: {class}, {}", microseconds(costs.of(site.class).into()))?;
+        if let Some(obstacle) = site.obstacle {
+            write!(f, " ({obstacle})")?;
+        }
         let exit = microseconds(exit_cost_ns(&function.exits, costs));
         match &function.exits {
             Exits::Trampoline => write!(f, "; return by trampoline, {exit}"),
@@ -242,6 +245,7 @@ mod tests {
         ";
         let fixture = Fixture::compile("gcc", &["-O2", "-g"], source);
         let text = list(&fixture, &["--plan", "-f", "take"]).unwrap();
+        let text = text.split("at the return").next().unwrap();
         let lines: Vec<&str> = text.lines().filter(|line| line.contains('#')).map(|line| &line[4..]).collect();
         insta::assert_snapshot!(lines.join("\n"), @"
         #0 rdi

@@ -4,13 +4,14 @@ use lastwords_abi::layout::RECENT_CALLS;
 use lastwords_abi::record::ThreadState;
 use lastwords_abi::{Counter, Fault};
 
+use super::decode::{Meaning, Symbols};
 use super::explain::Evidence;
 use super::recent::Moment;
 use super::text::Text;
 use super::variables::{Bounds, Variables, entry};
 use super::{
-    Context, RawCall, RegisterNames, Snapshot, ThreadHistory, decode, dropped, explain, frames, overwritten, returned,
-    streams, unwind,
+    Context, RawCall, RegisterNames, Snapshot, ThreadHistory, at_return, decode, dropped, explain, frames, overwritten,
+    returned, streams, unprobed, unwind,
 };
 use crate::address::Avma;
 use crate::dwarf::function::SourceLine;
@@ -112,7 +113,7 @@ fn thread(history: &ThreadHistory, walk: Walk<'_, '_>) -> Thread {
     let older = history.calls.len().saturating_sub(RECENT_CALLS as usize);
     let calls = history.calls.iter().zip(left).enumerate().map(|(index, (raw, is_left))| {
         let now = (crashed && index >= older).then_some(Moment { memory: &snapshot.memory, stack_pointer });
-        let mut call = call(raw, plan, started_ns, is_left, now);
+        let mut call = call(raw, plan, context, started_ns, is_left, now);
         if dropped::may_have_missed_return(&raw.record, &context.dropped) {
             returned::forget(&mut call.returned, dropped::RETURN_MISSED);
         }
@@ -127,6 +128,7 @@ fn thread(history: &ThreadHistory, walk: Walk<'_, '_>) -> Thread {
         ..thread_in_state(seen_or_global(header.ns_tid, header.tid), state, &walk)
     };
     entry::join(&mut thread.frames, &mut thread.calls);
+    unprobed::add(&mut thread, plan, state.at_ns.saturating_sub(started_ns));
     thread
 }
 
@@ -213,13 +215,21 @@ fn frame(pc: Address, context: &Context<'_>) -> Frame {
     Frame { n: Some(0), address: pc, function, symbol, file, line, ..Frame::default() }
 }
 
-fn file_and_line(place: Option<&SourceLine>) -> (Option<String>, Option<u32>) {
+pub(super) fn file_and_line(place: Option<&SourceLine>) -> (Option<String>, Option<u32>) {
     place.map(|place| (place.file.to_string_lossy().into_owned(), place.line)).unzip()
 }
 
 /// One call; `now` is the memory in which to follow its pointers again.
-fn call(raw: &RawCall, plan: &Plan, started_ns: u64, is_left: bool, now: Option<Moment<'_>>) -> Call {
+fn call(
+    raw: &RawCall,
+    plan: &Plan,
+    context: &Context<'_>,
+    started_ns: u64,
+    is_left: bool,
+    now: Option<Moment<'_>>,
+) -> Call {
     let record = &raw.record;
+    let meaning = Meaning { types: &plan.types, symbols: context.code.map(|code| code as &dyn Symbols) };
     let at_ns = record.entered_ns.saturating_sub(started_ns);
     let Some(function) = plan.functions.get(record.function as usize) else {
         let reason = Some(format!("its record is damaged: there is no function {}", record.function));
@@ -227,6 +237,10 @@ fn call(raw: &RawCall, plan: &Plan, started_ns: u64, is_left: bool, now: Option<
         return Call { n: record.sequence, at_ns, returned, reason, ..Call::default() };
     };
     let (file, line) = file_and_line(function.declared.as_ref());
+    let args = match now {
+        Some(moment) => decode::arguments_then_and_now(function, meaning, &raw.data, moment),
+        None => decode::arguments(function, meaning, &raw.data),
+    };
     Call {
         n: record.sequence,
         function: function.name.clone(),
@@ -234,11 +248,8 @@ fn call(raw: &RawCall, plan: &Plan, started_ns: u64, is_left: bool, now: Option<
         file,
         line,
         at_ns,
-        args: match now {
-            Some(moment) => decode::arguments_then_and_now(function, &plan.types, &raw.data, moment),
-            None => decode::arguments(function, &plan.types, &raw.data),
-        },
-        returned: returned::returned(record, function, &plan.types, is_left),
+        args: at_return::with_changes(args, raw, function, meaning),
+        returned: returned::returned(raw, function, meaning, is_left),
         frame: None,
         by_handler: false,
         reason: None,

@@ -5,6 +5,7 @@ use std::cmp::Reverse;
 use std::collections::HashMap;
 use std::rc::Rc;
 
+use super::decode::Symbols;
 use super::modules::{Module, ModuleMap, ModuleProblem};
 use crate::address::{Avma, Svma};
 use crate::arch::Architecture;
@@ -209,6 +210,16 @@ impl<'m> Code<'m> {
         let functions = Rc::new(found.unwrap_or_default());
         self.functions.borrow_mut().insert(address, Rc::clone(&functions));
         functions
+    }
+}
+
+impl Symbols for Code<'_> {
+    fn symbol_at(&self, at: Avma) -> Option<String> {
+        self.symbol_at(at)
+    }
+
+    fn address_in_file(&self, at: Avma) -> Option<Svma> {
+        self.module_around(at).map(|(_, svma)| svma)
     }
 }
 

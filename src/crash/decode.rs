@@ -13,10 +13,10 @@ use super::recent::Moment;
 use super::recorded::{Held, Recorded};
 use super::text::{Text, hex};
 use super::{follow, pair, recent, scalar, tuples, variants};
-use crate::address::Avma;
+use crate::address::{Avma, Svma};
 use crate::dwarf::types::{Aggregate, Type, TypeId, TypeKind, TypeTable};
 use crate::plan::outputs::{Output, split};
-use crate::plan::{Followed, FunctionPlan};
+use crate::plan::{ArgumentPlan, Followed, FunctionPlan};
 use crate::report::{Address, State, Value};
 
 /// Values within values within values: damaged debug info may have types that contain themselves.
@@ -26,40 +26,64 @@ const MAX_PARTS: u32 = 10_000;
 /// Elements of an array that are shown.
 const MAX_ELEMENTS: u64 = 1_024;
 
+/// What is known of the addresses in a process.
+pub trait Symbols {
+    /// The function or variable at an address.
+    fn symbol_at(&self, at: Avma) -> Option<String>;
+    /// Where what is at an address lies in its file.
+    fn address_in_file(&self, at: Avma) -> Option<Svma>;
+}
+
+/// What captured bytes are read with.
+#[derive(Clone, Copy)]
+pub struct Meaning<'a> {
+    /// Types of the plan.
+    pub types: &'a TypeTable,
+    /// Names for addresses, where the modules of the process are known.
+    pub symbols: Option<&'a dyn Symbols>,
+}
+
 /// The arguments of a call, whose record holds `data`.
 #[must_use]
-pub fn arguments(plan: &FunctionPlan, types: &TypeTable, data: &[u8]) -> Vec<Value> {
+pub fn arguments(plan: &FunctionPlan, meaning: Meaning<'_>, data: &[u8]) -> Vec<Value> {
+    let types = meaning.types;
+    let data = plan.entry_data(data);
     let outputs = split(&plan.steps, data);
     let recorded = Recorded::new(&plan.steps, data, &outputs);
-    let reached = Reached::new(&recorded, plan.limits);
-    (0..plan.arguments.len()).map(|index| argument(plan, index, types, &outputs, &reached)).collect()
+    let reached = Reached::new(&recorded, plan.limits, meaning.symbols);
+    (0..plan.arguments.len()).map(|index| argument(&plan.arguments, index, types, &outputs, &reached)).collect()
 }
 
 /// The same, and what their pointers lead to in the memory at the moment of death, where that is something else.
 #[must_use]
-pub fn arguments_then_and_now(plan: &FunctionPlan, types: &TypeTable, data: &[u8], moment: Moment<'_>) -> Vec<Value> {
-    let outputs = split(&plan.steps, data);
-    let reached = Reached::new(moment.memory, plan.limits);
-    let then = arguments(plan, types, data).into_iter().enumerate();
+pub fn arguments_then_and_now(
+    plan: &FunctionPlan,
+    meaning: Meaning<'_>,
+    data: &[u8],
+    moment: Moment<'_>,
+) -> Vec<Value> {
+    let outputs = split(&plan.steps, plan.entry_data(data));
+    let (types, reached) = (meaning.types, Reached::new(moment.memory, plan.limits, meaning.symbols));
+    let then = arguments(plan, meaning, data).into_iter().enumerate();
     then.map(|(index, mut then)| {
-        recent::mark(&mut then, argument(plan, index, types, &outputs, &reached), moment);
+        recent::mark(&mut then, argument(&plan.arguments, index, types, &outputs, &reached), moment);
         then
     })
     .collect()
 }
 
-/// One argument, whose pointers lead into some memory.
-fn argument<H: Held>(
-    function: &FunctionPlan,
+/// One of a call's arguments, whose pointers lead into some memory.
+pub fn argument<H: Held>(
+    arguments: &[ArgumentPlan],
     index: usize,
     types: &TypeTable,
     outputs: &[Output<'_>],
     reached: &Reached<'_, H>,
 ) -> Value {
-    let plan = &function.arguments[index];
+    let plan = &arguments[index];
     let bytes = Bytes::assemble(&plan.pieces, outputs);
     if let Some(Followed::Paired { length, element, .. }) = plan.follows.first().map(|follow| follow.what)
-        && let Some(counter) = function.arguments.get(length)
+        && let Some(counter) = arguments.get(length)
     {
         let count = Bytes::assemble(&counter.pieces, outputs);
         let ty = types.get(plan.ty).name.clone();
@@ -76,12 +100,6 @@ fn argument<H: Held>(
     }
 }
 
-/// A value of this type whose bytes are just these, and which points to nothing that was read.
-#[must_use]
-pub fn plain(ty: TypeId, types: &TypeTable, bytes: &Bytes) -> Value {
-    Decoder { types, behind: None, bytes, parts: Cell::new(0), trail: None }.value(None, ty, 0, 0)
-}
-
 /// Memory that is known by its addresses: that of a dead process, or what a call's record kept of it.
 pub trait Pointees {
     /// `value`, a pointer of type `ty` to `address`, with what is there.
@@ -92,8 +110,12 @@ pub trait Pointees {
     fn counted_text(&self, value: Value, address: Address, length: u64) -> Value;
     /// `value`, a text at `address` that a NUL ends.
     fn c_string(&self, value: Value, address: Address) -> Value;
+    /// Names for addresses, where the modules of the process are known.
+    fn symbols(&self) -> Option<&dyn Symbols>;
     /// The function or variable at an address.
-    fn symbol_at(&self, at: Avma) -> Option<String>;
+    fn symbol_at(&self, at: Avma) -> Option<String> {
+        self.symbols()?.symbol_at(at)
+    }
     /// Bytes of a text that are shown.
     fn text_bytes(&self) -> usize;
     /// Elements of an array that are shown.

@@ -3,11 +3,13 @@
 //! Four things that look alike elsewhere are kept apart here: a null pointer (`null`, exact), a pointer to no readable memory
 //! (unreadable), a text that ends where its memory does (truncated), and an empty text (`""`, exact).
 
-use super::decode::{Decoder, Pointees};
+use super::decode::{Decoder, Pointees, Symbols};
+use super::dynamic::{class_at, is_vtable};
 use super::pieces::Bytes;
 use super::recorded::{End, Held};
 use super::scalar::{Integer, undecoded};
 use super::text::Text;
+use super::wide;
 use crate::address::Avma;
 use crate::dwarf::types::{Type, TypeId, TypeKind};
 use crate::plan::Limits;
@@ -49,7 +51,6 @@ pub fn bare(value: Value, address: Address) -> Value {
 }
 
 /// Memory that the plan of a call leads into.
-#[derive(Debug)]
 pub struct Reached<'a, H> {
     /// The memory.
     pub held: &'a H,
@@ -57,12 +58,14 @@ pub struct Reached<'a, H> {
     pub limits: Limits,
     /// How many pointers more it follows, one after the other.
     pub levels: u32,
+    /// Names for addresses, where the modules of the process are known.
+    pub symbols: Option<&'a dyn Symbols>,
 }
 
 impl<'a, H: Held> Reached<'a, H> {
     /// What the arguments of a call lead to.
-    pub fn new(held: &'a H, limits: Limits) -> Self {
-        Self { held, limits, levels: limits.depth }
+    pub fn new(held: &'a H, limits: Limits, symbols: Option<&'a dyn Symbols>) -> Self {
+        Self { held, limits, levels: limits.depth, symbols }
     }
 
     /// A NUL-terminated text.
@@ -154,6 +157,7 @@ impl<'a, H: Held> Reached<'a, H> {
         if decoder.is_within(address, to) {
             return not_followed("it leads back to what it is in".into());
         }
+        let (to, size) = class_at(decoder, self, to, address).unwrap_or((to, size));
         let bytes = self.bytes(at, size);
         let behind = Self { levels: self.levels - 1, ..*self };
         let inner = decoder.inside(&bytes, &behind, address, to);
@@ -169,6 +173,7 @@ impl<'a, H: Held> Reached<'a, H> {
         let known = self.held.known_part(at, size);
         let end = self.held.end_at(Avma(at.0.wrapping_add(known.len() as u64)));
         let (state, reason) = match End::of(end, at, known.len(), self.held) {
+            _ if end.is_none() && known.is_empty() => (State::Unavailable, self.held.missed(self.limits)),
             // What lies behind the end of the memory was not cut.
             (State::Truncated, reason) if end.is_some() => (State::Unreadable, format!("its {reason}")),
             other => other,
@@ -186,14 +191,19 @@ impl<H: Held> Pointees for Reached<'_, H> {
         if is_c_string(ty, decoder.types) {
             return self.c_string(value, address);
         }
-        let value = bare(value, address);
+        if let Some(text) = wide::until_nul(self, decoder, &value, ty, address) {
+            return text;
+        }
+        let value = Value { symbol: self.symbol_at(Avma(address.0)), ..bare(value, address) };
         let TypeKind::Pointer { to, .. } = ty.kind else { return value };
         if is_list_of_texts(value.name.as_deref().unwrap_or_default(), ty, decoder.types) {
             return self.texts(decoder, value, to, address);
         }
         match followable(to, decoder.types).and_then(|size| usize::try_from(size).ok()) {
-            Some(size) => Value { target: Some(Box::new(self.target(decoder, to, size, address))), ..value },
-            None => value,
+            Some(size) if !is_vtable(ty) => {
+                Value { target: Some(Box::new(self.target(decoder, to, size, address))), ..value }
+            }
+            _ => value,
         }
     }
 
@@ -209,9 +219,8 @@ impl<H: Held> Pointees for Reached<'_, H> {
         if address.0 == 0 { value } else { self.c_string(value, address) }
     }
 
-    /// What was loaded where is known of a process, and not of a call.
-    fn symbol_at(&self, _at: Avma) -> Option<String> {
-        None
+    fn symbols(&self) -> Option<&dyn Symbols> {
+        self.symbols
     }
 
     fn text_bytes(&self) -> usize {

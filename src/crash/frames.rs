@@ -115,9 +115,11 @@ fn frames_missing(beyond: &Beyond, before: &[RawFrame]) -> Option<u64> {
 }
 
 /// The number of the recorded call that made the frame with this CFA: the last one of the same function. `None` if that one is known to have
-/// been left: then the frame is of a later call, which was not recorded.
+/// been left, or if the frame has not come to the instruction that is probed, and is at `pc`: then it is of a later call, which was not
+/// recorded.
 #[must_use]
-pub fn recorded_call(cfa: Avma, function: &Function, calls: &[RawCall], plan: &Plan) -> Option<u64> {
+pub fn recorded_call(cfa: Avma, pc: Option<Svma>, function: &Function, calls: &[RawCall], plan: &Plan) -> Option<u64> {
+    let is_before_probe = |planned: &FunctionPlan| pc.is_some_and(|pc| planned.is_before_probe(pc));
     let is_same = |planned: &FunctionPlan| match function.entry {
         Some(entry) if entry != Svma(0) => planned.address == entry,
         _ => function.symbol.as_ref() == Some(&planned.symbol),
@@ -125,7 +127,8 @@ pub fn recorded_call(cfa: Avma, function: &Function, calls: &[RawCall], plan: &P
     let mut later = calls.iter().rev().map(|call| &call.record);
     let record = later
         .find(|record| record.cfa == cfa.0 && plan.functions.get(record.function as usize).is_some_and(is_same))?;
-    (record.flags & (RETURNED | LEFT_BY_TAIL_CALL) == 0).then_some(record.sequence)
+    let is_earlier = plan.functions.get(record.function as usize).is_some_and(is_before_probe);
+    (record.flags & (RETURNED | LEFT_BY_TAIL_CALL) == 0 && !is_earlier).then_some(record.sequence)
 }
 
 /// The frames as a report has them. `calls` are the thread's recorded calls, of the functions in `plan`.
@@ -162,7 +165,7 @@ fn frame(placed: &Placed<'_>, code: &Code<'_>, calls: &[RawCall], plan: &Plan) -
         source: None,
         found_by: raw.found_by.into(),
         cfa: raw.cfa.map(Address::from),
-        call: call.and_then(|cfa| recorded_call(cfa, function, calls, plan)),
+        call: call.and_then(|cfa| recorded_call(cfa, offset.map(|offset| Svma(offset.0)), function, calls, plan)),
         overwritten: None,
         args: Vec::new(),
         locals: Vec::new(),
@@ -224,11 +227,11 @@ mod tests {
         let frame = Function { entry: Some(Svma(0x1139)), ..Function::default() };
         let calls = [call(7, 0, 0x100, RETURNED), call(8, 0, 0x100, 0), call(9, 1, 0x100, 0), call(10, 0, 0x200, 0)];
 
-        assert_eq!(recorded_call(Avma(0x100), &frame, &calls, &plan), Some(8));
-        assert_eq!(recorded_call(Avma(0x300), &frame, &calls, &plan), None);
+        assert_eq!(recorded_call(Avma(0x100), None, &frame, &calls, &plan), Some(8));
+        assert_eq!(recorded_call(Avma(0x300), None, &frame, &calls, &plan), None);
         // The frame is of a call after the last one that was recorded.
-        assert_eq!(recorded_call(Avma(0x100), &frame, &calls[..1], &plan), None);
+        assert_eq!(recorded_call(Avma(0x100), None, &frame, &calls[..1], &plan), None);
         let by_symbol = Function { symbol: Some("other".into()), ..Function::default() };
-        assert_eq!(recorded_call(Avma(0x100), &by_symbol, &calls, &plan), Some(9));
+        assert_eq!(recorded_call(Avma(0x100), None, &by_symbol, &calls, &plan), Some(9));
     }
 }

@@ -3,10 +3,12 @@
 //! Nothing here fails: the process is dead, and what is missing is said in the report, with its reason.
 
 pub mod assemble;
+mod at_return;
 pub mod code;
 mod containers;
 pub mod decode;
 pub mod dropped;
+mod dynamic;
 pub mod explain;
 pub mod fold;
 mod follow;
@@ -28,9 +30,11 @@ pub mod source;
 pub mod streams;
 mod text;
 mod tuples;
+mod unprobed;
 pub mod unwind;
 pub mod variables;
 mod variants;
+mod wide;
 
 use lastwords_abi::{Config, Counter, Event, Fault, Record, SlotHeader};
 

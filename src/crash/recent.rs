@@ -29,23 +29,34 @@ const LEFT_BYTES: u64 = 1 << 20;
 
 /// Marks in `then` what is something else `now`. Both are of the same type, and the argument itself is the same.
 pub fn mark(then: &mut Value, now: Value, moment: Moment<'_>) {
-    if is_gone(&now) && !is_gone(then) && is_known(then) {
-        then.now = Some(Box::new(without_name(now)));
+    compare(then, now, &|address| moment.is_left(address), |value| &mut value.now);
+}
+
+/// The same of what was read when the call returned.
+pub fn mark_after(then: &mut Value, after: Value) {
+    compare(then, after, &|_| false, |value| &mut value.after);
+}
+
+/// Puts what is something else `later` into a field of the part that it is about. What lies in memory that has been left is no news.
+fn compare(
+    then: &mut Value,
+    later: Value,
+    is_left: &impl Fn(Address) -> bool,
+    field: fn(&mut Value) -> &mut Option<Box<Value>>,
+) {
+    if is_gone(&later) && !is_gone(then) && is_known(then) || differs(then, &later) {
+        *field(then) = Some(Box::new(without_name(later)));
         return;
     }
-    if differs(then, &now) {
-        then.now = Some(Box::new(without_name(now)));
+    if then.address.is_some_and(is_left) {
         return;
     }
-    if then.address.is_some_and(|address| moment.is_left(address)) {
-        return;
+    if let (Some(then), Some(later)) = (&mut then.target, later.target) {
+        compare(then, *later, is_left, field);
     }
-    if let (Some(then), Some(now)) = (&mut then.target, now.target) {
-        mark(then, *now, moment);
-    }
-    if then.members.len() == now.members.len() {
-        for (then, now) in then.members.iter_mut().zip(now.members) {
-            mark(then, now, moment);
+    if then.members.len() == later.members.len() {
+        for (then, later) in then.members.iter_mut().zip(later.members) {
+            compare(then, later, is_left, field);
         }
     }
 }
@@ -57,7 +68,16 @@ fn differs(then: &Value, now: &Value) -> bool {
         return !has_parts && then.state == State::Exact && now.state == State::Exact && !is_same(then, now);
     };
     // What lies behind another pointer is another thing, whether it is known or not.
-    then_address != now_address || text_differs(then, now)
+    then_address != now_address || text_differs(then, now) || list_differs(then, now)
+}
+
+/// The same of two lists at one address, whose elements are numbers, or are more or fewer than they were.
+fn list_differs(then: &Value, now: &Value) -> bool {
+    let are_lists = then.value.is_array() && now.value.is_array();
+    if !are_lists || then.state != State::Exact || now.state != State::Exact {
+        return false;
+    }
+    then.members.len() != now.members.len() || then.members.is_empty() && !is_same(then, now)
 }
 
 fn is_same(then: &Value, now: &Value) -> bool {
@@ -114,7 +134,7 @@ mod tests {
     use lastwords_abi::step::{FAULT, FOLLOW, NULL, PARTIAL, READ, REGISTER, STRING, TRUNCATED};
     use serde_json::json;
 
-    use super::super::decode::arguments_then_and_now;
+    use super::super::decode::{Meaning, arguments_then_and_now};
     use super::super::tests::{char_type, function, output, pointer, string_output};
     use super::*;
     use crate::address::Avma;
@@ -132,7 +152,13 @@ mod tests {
         let argument = ArgumentPlan { name: None, ty, pieces, follows: Vec::new(), guessed: false };
         let limits = Limits { string_bytes: 8, ..Limits::default() };
         let plan = FunctionPlan { arguments: vec![argument], steps: steps.to_vec(), limits, ..function("f") };
-        arguments_then_and_now(&plan, &types, data, Moment { memory, stack_pointer: None }).remove(0)
+        arguments_then_and_now(
+            &plan,
+            Meaning { types: &types, symbols: None },
+            data,
+            Moment { memory, stack_pointer: None },
+        )
+        .remove(0)
     }
 
     fn step(op: u8, base: u16) -> Step {

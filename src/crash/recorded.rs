@@ -2,8 +2,8 @@
 
 use std::collections::BTreeMap;
 
-use lastwords_abi::Step;
 use lastwords_abi::step::{FAULT, NULL, PARTIAL, READ, RING, STRING, TRUNCATED};
+use lastwords_abi::{MAX_STEPS, Step};
 
 use super::memory::{Memory, Unknown};
 use crate::address::Avma;
@@ -41,12 +41,14 @@ pub enum End {
 pub struct Recorded {
     memory: Memory,
     ends: BTreeMap<u64, End>,
+    /// There are as many steps as a plan may have.
+    is_full: bool,
 }
 
 impl Recorded {
     /// Of the steps of a function, whose record holds `data`, which are these outputs.
     pub fn new(steps: &[Step], data: &[u8], outputs: &[Output<'_>]) -> Self {
-        let mut recorded = Self::default();
+        let mut recorded = Self { is_full: steps.len() >= MAX_STEPS as usize, ..Self::default() };
         for (step, output) in steps.iter().zip(outputs) {
             let word = |at: usize| {
                 data.get(at..).and_then(|data| data.first_chunk()).map_or(0, |word| u64::from_le_bytes(*word))
@@ -88,7 +90,10 @@ impl Held for Recorded {
     }
 
     fn missed(&self, limits: Limits) -> String {
-        format!("there was no room for it in this call (--bytes {})", limits.reach_bytes)
+        match self.is_full {
+            true => format!("there was no room for it in this call (it follows {MAX_STEPS} pointers at the most)"),
+            false => format!("there was no room for it in this call (--bytes {})", limits.reach_bytes),
+        }
     }
 
     fn gone(&self, at: Avma) -> String {

@@ -3,23 +3,20 @@
 use lastwords_abi::Record;
 use lastwords_abi::record::{LEFT_BY_TAIL_CALL, RETURN_UNKNOWN, RETURNED};
 
-use super::RawCall;
-use super::decode::plain;
-use super::pieces::Bytes;
-use super::scalar;
-use crate::dwarf::types::TypeTable;
-use crate::plan::outputs::Output;
-use crate::plan::{Exits, FunctionPlan, ReturnPlace, ReturnPlan};
-use crate::report::{ReturnState, Returned, State, Value};
+use super::decode::Meaning;
+use super::{RawCall, at_return, scalar};
+use crate::plan::{Exits, FunctionPlan};
+use crate::report::{ReturnState, Returned, Value};
 
 /// What became of a call; `None` if it had not returned. `is_left` says that its frame is known to be gone, see [`left_frames`].
 #[must_use]
-pub fn returned(record: &Record, plan: &FunctionPlan, types: &TypeTable, is_left: bool) -> Option<Returned> {
+pub fn returned(call: &RawCall, plan: &FunctionPlan, meaning: Meaning<'_>, is_left: bool) -> Option<Returned> {
+    let record = &call.record;
     let duration_ns = record.returned_ns.checked_sub(record.entered_ns);
     let not_known = |state, reason: &str| Returned { state, reason: Some(reason.into()), ..Returned::default() };
     if record.flags & RETURNED != 0 {
         let value = match &plan.returns {
-            Some(returns) => Some(result(record, returns, types)),
+            Some(returns) => Some(at_return::result(call, plan, returns, meaning)),
             // `null` would say that it returns nothing.
             None if !plan.has_debug_info => Some(guessed_result(record)),
             None => None,
@@ -50,23 +47,6 @@ pub fn returned(record: &Record, plan: &FunctionPlan, types: &TypeTable, is_left
 pub fn forget(returned: &mut Option<Returned>, reason: &str) {
     if returned.as_ref().is_none_or(|returned| returned.state == ReturnState::Unknown) {
         *returned = Some(Returned { state: ReturnState::Unknown, reason: Some(reason.into()), ..Returned::default() });
-    }
-}
-
-/// The result of a call that has returned.
-fn result(record: &Record, returns: &ReturnPlan, types: &TypeTable) -> Value {
-    match &returns.place {
-        ReturnPlace::Integer { size } => {
-            let registers: Vec<u8> = record.value.iter().flat_map(|word| word.to_le_bytes()).collect();
-            let size = (*size as usize).min(registers.len());
-            plain(returns.ty, types, &Bytes::of_output(&Output { outcome: None, bytes: &registers[..size] }, size))
-        }
-        ReturnPlace::Unavailable(reason) => Value {
-            ty: types.get(returns.ty).name.clone(),
-            state: State::Unavailable,
-            reason: Some(reason.clone()),
-            ..Value::default()
-        },
     }
 }
 
@@ -101,17 +81,22 @@ pub fn left_frames(calls: &[RawCall], stack_pointer: Option<u64>, return_address
 mod tests {
     use serde_json::json;
 
-    use super::super::tests::{function, int};
+    use super::super::tests::{function, in_first_register, int};
     use super::*;
+    use crate::dwarf::types::TypeTable;
+    use crate::plan::Source;
+    use crate::report::State;
 
-    fn record(flags: u32) -> Record {
-        Record { entered_ns: 100, returned_ns: 350, value: [0xffff_ffff_0000_0007, 0], flags, ..Record::default() }
+    fn record(flags: u32) -> RawCall {
+        let value = [0xffff_ffff_0000_0007, 0];
+        let record = Record { entered_ns: 100, returned_ns: 350, value, flags, ..Record::default() };
+        RawCall { record, data: Vec::new() }
     }
 
     fn returning_int() -> (FunctionPlan, TypeTable) {
         let mut types = TypeTable::default();
         let ty = int(&mut types);
-        let returns = Some(ReturnPlan { ty, place: ReturnPlace::Integer { size: 4 } });
+        let returns = Some(in_first_register(ty, 4));
         (FunctionPlan { returns, ..function("f") }, types)
     }
 
@@ -121,7 +106,8 @@ mod tests {
         let (plan, types) = returning_int();
         let unseen = FunctionPlan { exits: Exits::Unseen("it never returns by itself".into()), ..plan.clone() };
         let state = |flags, plan, is_left| {
-            returned(&record(flags), plan, &types, is_left).map(|returned| (returned.state, returned.duration_ns))
+            returned(&record(flags), plan, Meaning { types: &types, symbols: None }, is_left)
+                .map(|returned| (returned.state, returned.duration_ns))
         };
 
         assert_eq!(state(0, &plan, false), None);
@@ -140,15 +126,17 @@ mod tests {
     #[test]
     fn the_result_has_its_type() {
         let (plan, types) = returning_int();
-        let value = |plan: &FunctionPlan| returned(&record(RETURNED), plan, &types, false).unwrap().value;
+        let value = |plan: &FunctionPlan| {
+            returned(&record(RETURNED), plan, Meaning { types: &types, symbols: None }, false).unwrap().value
+        };
 
         assert_eq!(value(&plan).unwrap().value, json!(7));
         let nothing = FunctionPlan { returns: None, ..plan.clone() };
         assert_eq!(value(&nothing), None);
         let guess = value(&FunctionPlan { has_debug_info: false, ..nothing }).unwrap();
         assert_eq!((guess.state, guess.value), (State::Guessed, json!("0xffffffff00000007")));
-        let place = ReturnPlace::Unavailable("in register xmm0".into());
-        let returns = plan.returns.clone().map(|returns| ReturnPlan { place, ..returns });
+        let mut returns = plan.returns.clone();
+        returns.as_mut().unwrap().value.pieces[0].source = Source::Unavailable("in register xmm0".into());
         let unreadable = value(&FunctionPlan { returns, ..plan }).unwrap();
         assert_eq!((unreadable.state, unreadable.reason.as_deref()), (State::Unavailable, Some("in register xmm0")));
     }

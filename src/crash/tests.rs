@@ -15,7 +15,7 @@ use crate::address::FileOffset;
 use crate::arch::cost::SINGLE_STEPPED;
 use crate::dwarf::types::{Type, TypeId, TypeKind, TypeTable};
 use crate::plan::{
-    ArgumentPlan, EntrySite, Exits, Follow, Followed, FunctionPlan, Limits, PieceSource, Plan, ReturnPlace, ReturnPlan,
+    ArgumentPlan, EntrySite, ExitPlan, Exits, Follow, Followed, FunctionPlan, Limits, PieceSource, Plan, ReturnPlan,
     Source,
 };
 use crate::report::{Address, Report, ReturnState, State};
@@ -75,16 +75,36 @@ pub fn function(name: &str) -> FunctionPlan {
         declared: Some(SourceLine { file: PathBuf::from("/home/me/exp1.c"), line: 7 }),
         object: 0,
         address: Svma(0x1139),
-        entry: EntrySite { offset: FileOffset(0x1139), address: Svma(0x1139), cfa_offset: 8, class: SINGLE_STEPPED },
+        entry: EntrySite {
+            offset: FileOffset(0x1139),
+            address: Svma(0x1139),
+            cfa_offset: 8,
+            class: SINGLE_STEPPED,
+            obstacle: None,
+        },
         exits: Exits::Trampoline,
         unseen_exits: None,
         steps: Vec::new(),
         arguments: Vec::new(),
         returns: None,
+        exit: results(),
         has_debug_info: true,
         limits: Limits::default(),
         weight: crate::plan::Weight::default(),
     }
+}
+
+/// A result of `size` bytes in the first result register.
+pub fn in_first_register(ty: TypeId, size: u32) -> ReturnPlan {
+    let pieces = vec![PieceSource { size, source: Source::Step { step: 0, skip: 0 } }];
+    let value = ArgumentPlan { name: None, ty, pieces, follows: Vec::new(), guessed: false };
+    ReturnPlan { value, condition: None }
+}
+
+/// What keeps the result registers.
+pub fn results() -> ExitPlan {
+    let step = |register| Step { op: REGISTER, register, size: 8, ..Step::default() };
+    ExitPlan { steps: vec![step(10), step(12)], after: Vec::new() }
 }
 
 /// `int test(const char *str)`, and its plan.
@@ -103,7 +123,7 @@ fn plan_of_test() -> Plan {
         follows: vec![Follow { at: 0, step: 1, what: Followed::CString, behind: Vec::new() }],
         guessed: false,
     };
-    let returns = Some(ReturnPlan { ty: int, place: ReturnPlace::Integer { size: 4 } });
+    let returns = Some(in_first_register(int, 4));
     let function = FunctionPlan { steps, arguments: vec![argument], returns, ..function("test") };
     Plan { functions: vec![function], types, ..Plan::default() }
 }

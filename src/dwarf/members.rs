@@ -15,15 +15,34 @@ const MAX_VALUES: usize = 1024;
 impl<'a> TypeBuilder<'_, 'a> {
     pub(super) fn aggregate(&mut self, die: DieRef, entry: &Entry<'a>) -> Aggregate {
         let children = self.units.children(die);
+        let convention = entry.attr_value(dw::DW_AT_calling_convention);
+        let is_passed = |so| convention == Some(AttributeValue::CallingConvention(so));
         let part = children.iter().find(|(_, child)| child.tag == dw::DW_TAG_variant_part);
         Aggregate {
             members: children.iter().filter_map(|(_, child)| self.member(die.unit, child)).collect(),
             is_union: entry.tag == dw::DW_TAG_union_type,
             is_declaration: is_flag_set(entry, dw::DW_AT_declaration),
-            is_passed_by_reference: entry.attr_value(dw::DW_AT_calling_convention)
-                == Some(AttributeValue::CallingConvention(dw::DW_CC_pass_by_reference)),
+            is_passed_by_reference: is_passed(dw::DW_CC_pass_by_reference),
+            is_passed_by_value: is_passed(dw::DW_CC_pass_by_value),
+            has_destructor: children.iter().any(|(_, child)| self.is_destructor(die.unit, child)),
             variants: part.map(|(part, entry)| self.variant_part(*part, entry)),
             parameters: self.parameters(die.unit, &children),
+        }
+    }
+
+    /// A destructor that somebody wrote, or the pointer to a table of virtual functions.
+    fn is_destructor(&self, unit: u32, child: &Entry<'a>) -> bool {
+        /// `DW_DEFAULTED_in_class` (DWARF 5, table 7.24).
+        const IN_CLASS: u64 = 1;
+        let name = || self.units.name_of(unit, child).unwrap_or_default();
+        match child.tag {
+            dw::DW_TAG_subprogram => {
+                let defaulted = child.attr_value(dw::DW_AT_defaulted).and_then(|value| value.udata_value());
+                let is_implicit = is_flag_set(child, dw::DW_AT_artificial) || defaulted == Some(IN_CLASS);
+                !is_implicit && name().starts_with('~')
+            }
+            dw::DW_TAG_member => name().starts_with("_vptr"),
+            _ => false,
         }
     }
 

@@ -7,6 +7,7 @@ mod describe;
 mod expression;
 mod frame;
 pub mod function;
+mod heirs;
 mod inlined;
 mod lines;
 mod listing;
@@ -33,6 +34,7 @@ pub use self::units::DieRef;
 
 use self::frame::{FrameSections, Frames};
 use self::function::{Function, SourceLine, SourcePosition};
+use self::heirs::Heirs;
 use self::type_builder::TypeBuilder;
 use self::types::TypeTable;
 use self::units::Units;
@@ -114,6 +116,7 @@ pub struct DebugInfo<'a> {
     units: Units<'a>,
     frames: OnceLock<Frames<'a>>,
     functions: OnceLock<Vec<Listed>>,
+    heirs: OnceLock<Heirs>,
     calls: variables::Calls<'a>,
 }
 
@@ -137,6 +140,7 @@ impl<'a> DebugInfo<'a> {
             units,
             frames: OnceLock::new(),
             functions: OnceLock::new(),
+            heirs: OnceLock::new(),
             calls: variables::Calls::default(),
         }
     }
@@ -165,7 +169,7 @@ impl<'a> DebugInfo<'a> {
 
     /// Describes the chosen functions, and adds the types that they need.
     pub fn describe<'l>(&self, chosen: impl IntoIterator<Item = &'l Listed>, types: &mut TypeTable) -> Vec<Function> {
-        let mut builder = TypeBuilder::new(&self.units, types);
+        let mut builder = TypeBuilder::new(&self.units, &self.heirs, types);
         let chosen = chosen.into_iter();
         let functions = chosen.filter_map(|listed| describe::describe(self, &mut builder, listed));
         let functions = functions.collect();

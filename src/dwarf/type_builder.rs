@@ -1,16 +1,22 @@
 //! Types: entries in, descriptions in a [`TypeTable`] out, each entry once.
 
-use std::collections::{HashMap, VecDeque};
+use std::collections::{HashMap, HashSet, VecDeque};
+use std::sync::OnceLock;
 
 use gimli::{AttributeValue, DwAte, UnitOffset, constants as dw};
 
+use super::heirs::Heirs;
 use super::spelling::{Speller, is_pointer, qualifier};
-use super::types::{Aggregate, Type, TypeId, TypeKind, TypeTable};
+use super::types::{Aggregate, Heir, Member, Type, TypeId, TypeKind, TypeTable};
 use super::units::{DieRef, Entry, Units};
 
 /// How many pointers are followed from a parameter to a type that is still described. What is further away has a name and no more:
 /// through its pointers, one type of a large program leads to nearly all of them.
 const MAX_POINTERS: usize = 4;
+/// Types that inherit from one at the most: what is captured must be enough for each of them.
+const MAX_HEIRS: usize = 32;
+/// Classes that are looked at for those that inherit from one.
+const MAX_CANDIDATES: usize = 4096;
 /// Entries directly below one at the most.
 const MAX_CHILDREN: usize = 1 << 16;
 /// Typedefs, qualifiers and array types in a row at the most, where a size is looked for.
@@ -94,6 +100,9 @@ pub(super) struct TypeBuilder<'t, 'a> {
     queue: VecDeque<(usize, DieRef)>,
     /// Pointers between a parameter and the type that is being described.
     pub(super) pointers: usize,
+    heirs: &'t OnceLock<Heirs>,
+    /// Types that others may inherit from, and how many pointers away they are.
+    bases: Vec<(DieRef, TypeId, usize)>,
 }
 
 struct Known {
@@ -102,9 +111,18 @@ struct Known {
 }
 
 impl<'t, 'a> TypeBuilder<'t, 'a> {
-    pub(super) fn new(units: &'t Units<'a>, table: &'t mut TypeTable) -> Self {
-        let speller = Speller::new(units);
-        Self { units, table, speller, known: HashMap::new(), void: None, queue: VecDeque::new(), pointers: 0 }
+    pub(super) fn new(units: &'t Units<'a>, heirs: &'t OnceLock<Heirs>, table: &'t mut TypeTable) -> Self {
+        Self {
+            units,
+            table,
+            speller: Speller::new(units),
+            known: HashMap::new(),
+            void: None,
+            queue: VecDeque::new(),
+            pointers: 0,
+            heirs,
+            bases: Vec::new(),
+        }
     }
 
     /// The type that `entry` has (`DW_AT_type`); none is `void`. It is described later, by [`Self::finish`].
@@ -139,13 +157,58 @@ impl<'t, 'a> TypeBuilder<'t, 'a> {
 
     /// Describes all types that were asked for, and what they consist of.
     pub(super) fn finish(mut self) {
+        self.describe_queued();
+        while let Some((die, id, pointers)) = self.bases.pop() {
+            self.pointers = pointers;
+            self.add_heirs(die, id);
+            self.describe_queued();
+        }
+    }
+
+    /// Describes the types that values of this one may really be of.
+    fn add_heirs(&mut self, die: DieRef, id: TypeId) {
+        let (units, heirs) = (self.units, self.heirs);
+        let heirs = heirs.get_or_init(|| Heirs::collect(units));
+        let name = self.table.get(id).name.clone();
+        for table in heirs.tables.iter().filter(|table| table.is_for(&name)).take(MAX_HEIRS) {
+            let ty = self.id_of(table.of, self.pointers);
+            self.table.add_heir(id, Heir { ty, table: Some(table.address) });
+        }
+        let (mut names, mut found) = (HashSet::from([name]), 0);
+        let mut bases = vec![die];
+        while let Some(base) = bases.pop() {
+            let short = units.entry(base).and_then(|entry| units.name_of(base.unit, &entry));
+            let listed = short.and_then(|short| heirs.classes.get(short)).map_or(&[][..], Vec::as_slice);
+            let full = self.speller.spell(base);
+            for (class, of) in listed.iter().take(MAX_CANDIDATES) {
+                // The same class is described in each unit that needs it.
+                if (*of != base && self.speller.spell(*of) != full) || !names.insert(self.speller.spell(*class)) {
+                    continue;
+                }
+                found += 1;
+                if found > MAX_HEIRS {
+                    return;
+                }
+                let ty = self.id_of(*class, self.pointers);
+                self.table.add_heir(id, Heir { ty, table: None });
+                bases.push(*class);
+            }
+        }
+    }
+
+    fn describe_queued(&mut self) {
         while let Some((pointers, die)) = self.queue.pop_front() {
             let Some(known) = self.known.get_mut(&die).filter(|known| !known.is_described) else { continue };
             known.is_described = true;
             let id = known.id;
             self.pointers = pointers;
             let kind = match self.units.entry(die) {
-                Some(entry) => self.kind(die, &entry),
+                Some(entry) => {
+                    if entry.has_attr(dw::DW_AT_containing_type) || self.table.get(id).name.starts_with("dyn ") {
+                        self.bases.push((die, id, pointers));
+                    }
+                    self.kind(die, &entry)
+                }
                 None => TypeKind::Unsupported("its description is damaged".to_owned()),
             };
             let described = Type { kind, ..self.table.get(id).clone() };
@@ -155,7 +218,11 @@ impl<'t, 'a> TypeBuilder<'t, 'a> {
 
     fn kind(&mut self, die: DieRef, entry: &Entry<'a>) -> TypeKind {
         match entry.tag {
-            dw::DW_TAG_base_type => base_kind(entry, self.units.size_of(die)),
+            dw::DW_TAG_base_type => match (encoding_of(entry), self.units.size_of(die)) {
+                // Two of x87's numbers are passed and returned like no structure (psABI, 3.2.3): they stay what they are.
+                (Some(dw::DW_ATE_complex_float), Some(size @ (8 | 16))) => self.complex(size / 2),
+                (_, size) => base_kind(entry, size),
+            },
             tag if is_pointer(tag) => self.pointer(die, entry),
             dw::DW_TAG_typedef | dw::DW_TAG_template_alias => TypeKind::Typedef(self.type_of(die.unit, entry)),
             tag if qualifier(tag).is_some() => TypeKind::Qualified(self.type_of(die.unit, entry)),
@@ -179,6 +246,15 @@ impl<'t, 'a> TypeBuilder<'t, 'a> {
         };
         let name = self.units.name_of(die.unit, entry).unwrap_or_default();
         TypeKind::Pointer { to, reference: entry.tag != dw::DW_TAG_pointer_type || name.starts_with('&') }
+    }
+
+    /// Two numbers of `size` bytes each.
+    fn complex(&mut self, size: u64) -> TypeKind {
+        let name = if size == 4 { "float" } else { "double" }.to_owned();
+        let of = self.table.push(Type { name, size: Some(size), kind: TypeKind::Float });
+        let part = |name: &str, offset| Member { name: name.to_owned(), offset, ty: of };
+        let members = vec![part("real", 0), part("imaginary", size)];
+        TypeKind::Aggregate(Aggregate { members, ..Aggregate::default() })
     }
 
     fn enumeration(&mut self, die: DieRef, entry: &Entry<'a>) -> TypeKind {

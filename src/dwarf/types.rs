@@ -1,5 +1,9 @@
 //! Types as values of their own: what DWARF says of them, free of the file that said it.
 
+use std::collections::HashMap;
+
+use crate::address::Svma;
+
 /// Index of a type in its [`TypeTable`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct TypeId(pub u32);
@@ -93,6 +97,10 @@ pub struct Aggregate {
     pub parameters: Vec<TypeId>,
     /// `true` where debug info says that functions are given a pointer to it (`DW_CC_pass_by_reference`); gcc never says so.
     pub is_passed_by_reference: bool,
+    /// `true` where debug info says that they are given all of it (`DW_CC_pass_by_value`); gcc never says so either.
+    pub is_passed_by_value: bool,
+    /// `true` where a destructor of its own is declared, or a table of virtual functions: copying it is more than copying its bytes.
+    pub has_destructor: bool,
 }
 
 /// Members of which a discriminant says whether they are there (DWARF 5, section 5.7.10).
@@ -137,6 +145,16 @@ pub struct Member {
 #[derive(Clone, Debug, Default)]
 pub struct TypeTable {
     types: Vec<Type>,
+    heirs: HashMap<TypeId, Vec<Heir>>,
+}
+
+/// A type that a value may really be of, which is described as another one.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Heir {
+    /// The type.
+    pub ty: TypeId,
+    /// Rust's table of its methods, in the file that debug info is about. C++'s is known by its name.
+    pub table: Option<Svma>,
 }
 
 impl TypeTable {
@@ -157,15 +175,30 @@ impl TypeTable {
         &self.types[id.0 as usize]
     }
 
+    /// Adds a type that values of type `of` may really be of.
+    pub fn add_heir(&mut self, of: TypeId, heir: Heir) {
+        self.heirs.entry(of).or_default().push(heir);
+    }
+
+    /// The types that what a pointer to `of` points to may really be of: classes that begin with it, or what has the methods of this trait.
+    #[must_use]
+    pub fn heirs(&self, of: TypeId) -> &[Heir] {
+        self.heirs.get(&self.resolve_id(of)).map_or(&[], Vec::as_slice)
+    }
+
     /// The type behind typedefs and qualifiers. A chain that never ends (damaged DWARF) stops after 64 links.
     #[must_use]
-    pub fn resolve(&self, mut id: TypeId) -> &Type {
+    pub fn resolve(&self, id: TypeId) -> &Type {
+        self.get(self.resolve_id(id))
+    }
+
+    fn resolve_id(&self, mut id: TypeId) -> TypeId {
         for _ in 0..64 {
             match self.get(id).kind {
                 TypeKind::Typedef(to) | TypeKind::Qualified(to) => id = to,
                 _ => break,
             }
         }
-        self.get(id)
+        id
     }
 }

@@ -22,6 +22,8 @@ pub struct Options {
     pub limits: Limits,
     /// Whether their returns are asked for.
     pub returns: Returns,
+    /// Whether what arguments point to is captured a second time, when the call returns.
+    pub after: bool,
     /// Which arguments are the lengths of others, where their names do not say so.
     pub lengths: Vec<Length>,
     /// What probes cost here; the table of defaults where nobody has measured it.
@@ -57,6 +59,7 @@ pub fn prepare(program: Binary, selection: &Selection, options: &Options) -> Res
         limits: options.limits,
         lengths: &options.lengths,
         returns: options.returns,
+        after: options.after,
         stack_use: &stack_use,
         costs: &costs,
         entry_place: options.entry_place,

@@ -6,11 +6,11 @@ use super::locate::{Locator, Part, Span, Spot};
 use super::pairs::{self, Length};
 use super::placement::{EntryPlace, Placement, Placing};
 use super::pointers::pointers_in;
-use super::reach::{Candidate, Reach, count_at};
+use super::reach::Reach;
 use super::returns::{Returns, StackUse, return_policy};
-use super::shape::{Shape, is_c_string};
-use super::steps::{Count, StepList};
-use super::{ArgumentPlan, Followed, FunctionPlan, PieceSource, ReturnPlan, Skipped, Source, contradiction, weight};
+use super::shape::Shape;
+use super::steps::StepList;
+use super::{ArgumentPlan, FunctionPlan, PieceSource, Skipped, Source, candidates, contradiction, exit, weight};
 use crate::arch::Architecture;
 use crate::arch::code::Code;
 use crate::arch::cost::Costs;
@@ -51,6 +51,8 @@ pub struct Context<'a> {
     pub lengths: &'a [Length],
     /// Whether returns are asked for.
     pub returns: Returns,
+    /// Whether what arguments point to is asked for a second time, when the call returns.
+    pub after: bool,
     /// What the program does with its stacks.
     pub stack_use: &'a StackUse,
     /// What probes cost.
@@ -77,7 +79,8 @@ pub fn compile(
     let locator = Locator { arch: context.arch, entry: &inspection.entry, frame_base: function.frame_base, cfa_offset };
     let mut compiler = Compiler { context, locator, steps: StepList::default() };
     let shapes: Vec<Shape> = function.parameters.iter().map(|parameter| compiler.shape_of(parameter.ty)).collect();
-    let at_entry =
+    let hidden = exit::hidden_argument(function, context);
+    let mut at_entry =
         if function.from_symbol_table { compiler.guessed_spans() } else { compiler.spans_of_all(function, &shapes) };
     let placing = Placing {
         arch: context.arch,
@@ -88,18 +91,20 @@ pub fn compile(
         entry_place: context.entry_place,
         returns: context.returns,
         policy: return_policy(function, context.stack_use, context.returns),
+        shapes: &shapes,
         reads_memory: compiler.reads_memory(function, &at_entry),
         is_unknown: function.from_symbol_table,
     };
-    let Placement { entry, exits, unseen_exits, arguments: spans } = placing.place(&at_entry, &function.name)?;
+    at_entry.extend(hidden.clone().map(|span| vec![span]));
+    let placement = placing.place(&at_entry, &function.name)?;
+    let Placement { entry, exits, unseen_exits, arguments: mut spans } = placement;
+    let hidden = hidden.and_then(|_| spans.pop()?.pop()).map(|span| compiler.piece(span));
     let arguments = match function.from_symbol_table {
         true => compiler.guessed_arguments(spans),
         false => compiler.arguments(function, &shapes, spans),
     };
-    let returns = function.return_type.and_then(|ty| {
-        let place = context.arch.return_place(ty, function.language, context.types)?;
-        Some(ReturnPlan { ty, place })
-    });
+    let steps = compiler.steps;
+    let (returns, exit) = exit::compile(function, &exits, (&arguments, hidden), &steps, context);
     Ok(FunctionPlan {
         weight: weight::weight(&function.name, code, (&entry, &exits), context),
         name: function.name.clone(),
@@ -110,9 +115,10 @@ pub fn compile(
         entry,
         exits,
         unseen_exits,
-        steps: compiler.steps.into_steps(),
+        steps: steps.into_steps(),
         arguments,
         returns,
+        exit,
         has_debug_info: !function.from_symbol_table,
         limits: context.limits,
     })
@@ -171,55 +177,17 @@ impl Compiler<'_> {
             arguments.push(self.argument(parameter, shape, spans));
         }
         // What follows pointers has no fixed size, so it stands behind all that has.
-        let pairs = pairs::find(function, self.context.lengths, self.context.types);
-        let candidates =
-            (0..arguments.len()).flat_map(|argument| self.candidates(argument, &arguments, &pairs)).collect();
+        let Context { types, lengths, .. } = self.context;
+        let pairs = pairs::find(function, lengths, types);
+        let candidates = (0..arguments.len())
+            .flat_map(|argument| candidates::of_argument(argument, &arguments, &pairs, &self.steps, types))
+            .collect();
         let reach = Reach::new(self.context.types, self.context.limits, &mut self.steps);
         let follows = reach.follow(candidates, arguments.len());
         for (argument, follows) in arguments.iter_mut().zip(follows) {
             argument.follows = follows;
         }
         arguments
-    }
-
-    /// The pointers in an argument that have a place in a record.
-    fn candidates(&self, index: usize, arguments: &[ArgumentPlan], pairs: &[Option<Followed>]) -> Vec<Candidate> {
-        let argument = &arguments[index];
-        if let Some(Some(paired @ Followed::Paired { length, element, .. })) = pairs.get(index).copied()
-            && let Some(candidate) = self.paired(index, arguments, paired, length, element)
-        {
-            return vec![candidate];
-        }
-        let ty = self.context.types.resolve(argument.ty);
-        let is_text = is_c_string(ty, self.context.types) || matches!(ty.name.as_str(), "&str" | "&mut str");
-        let size = argument.pieces.iter().fold(0u32, |size, piece| size.saturating_add(piece.size));
-        let place = |at| self.data_offset(&argument.pieces, at, 8);
-        let candidate = |pointer: &super::pointers::Pointer| {
-            let base = place(pointer.at).filter(|base| base.is_multiple_of(8))?;
-            let candidate =
-                Candidate::of_argument(index, pointer.at, base, pointer.lead, count_at(pointer.lead, place)?);
-            Some(if is_text { candidate.whole() } else { candidate })
-        };
-        let pointers = pointers_in(argument.name.as_deref(), argument.ty, size, self.context.types);
-        pointers.iter().filter_map(candidate).collect()
-    }
-
-    /// A pointer whose length is another argument.
-    fn paired(
-        &self,
-        index: usize,
-        arguments: &[ArgumentPlan],
-        what: Followed,
-        length: usize,
-        element: u16,
-    ) -> Option<Candidate> {
-        let base = self.data_offset(&arguments[index].pieces, 0, 8)?;
-        let number = arguments.get(length)?;
-        let bytes = u16::try_from(self.context.types.resolve(number.ty).size?).ok()?;
-        let at = self.data_offset(&number.pieces, 0, bytes.into())?;
-        let count = Count { at, size: bytes, element, first: 0 };
-        let is_aligned = base.is_multiple_of(8) && matches!(bytes, 1 | 2 | 4 | 8) && at.is_multiple_of(bytes.into());
-        is_aligned.then(|| Candidate::of_argument(index, 0, base, what, Some(count)).whole())
     }
 
     /// The registers of the calling convention, of which nobody says that they mean anything.
@@ -331,23 +299,8 @@ impl Compiler<'_> {
             None => unavailable(size, "there is too much to capture in this function"),
         }
     }
-
-    /// Where in a record's data the `bytes` bytes at `at` of an argument are, if they are in one piece.
-    fn data_offset(&self, pieces: &[PieceSource], at: u32, bytes: u32) -> Option<u32> {
-        let mut start = 0u32;
-        for PieceSource { size, source } in pieces {
-            let end = start.checked_add(*size)?;
-            if (start..end).contains(&at) {
-                let Source::Step { step, skip } = source else { return None };
-                let is_whole = at.checked_add(bytes)? <= end;
-                return is_whole.then(|| self.steps.data_offset(*step, skip + (at - start))).flatten();
-            }
-            start = end;
-        }
-        None
-    }
 }
 
-fn unavailable(size: u32, reason: &str) -> PieceSource {
+pub(super) fn unavailable(size: u32, reason: &str) -> PieceSource {
     PieceSource { size, source: Source::Unavailable(reason.into()) }
 }

@@ -7,12 +7,15 @@ use super::Followed;
 use super::layout::{Found, element_offset, find, pointee};
 use super::nodes::{Links, Node};
 use super::pointers::{base_name, followable};
-use super::shape::str_parts;
+use super::shape::{str_parts, text_behind};
 use crate::dwarf::types::{Aggregate, Type, TypeId, TypeKind, TypeTable};
 
 /// Control bytes of a hash table that are captured: those of one group, which every table has at least
 /// (<https://abseil.io/about/design/swisstables>, which hashbrown follows).
 const CONTROL_BYTES: u16 = 16;
+
+/// Bytes of a `std::vector<bool>`.
+const BIT_BYTES: u16 = 32;
 
 /// A pointer in a container, and what it leads to: both counted from the start of the container.
 pub type Lead = (u64, Followed);
@@ -24,21 +27,32 @@ pub fn leads(ty: &Type, aggregate: &Aggregate, types: &TypeTable) -> Option<Vec<
     if let Some(slice) = container.slice() {
         return Some(vec![slice]);
     }
+    if let Some(pointer) = trait_object(aggregate, types) {
+        return Some(
+            vec![pointer]
+                .into_iter()
+                .filter_map(|(at, to)| followable(to, types).map(|_| (at, Followed::Value(to))))
+                .collect(),
+        );
+    }
     let name = without_version(base_name(&ty.name));
-    match name.as_str() {
+    let found = match name.as_str() {
         "Vec" | "alloc::vec::Vec" => container.rust_vector(),
         "alloc::collections::vec_deque::VecDeque" => container.rust_queue(),
         "alloc::collections::btree::map::BTreeMap" => container.rust_tree(),
         "hashbrown::raw::RawTable" => container.rust_table(),
         "std::basic_string" => container.text(),
-        "std::vector" | "std::deque" => container.between(),
+        "std::basic_string_view" => container.view(&["_M_str"], &["_M_len"]),
+        "std::span" => container.view(&["_M_ptr"], &["_M_extent_value"]),
+        "std::vector" | "std::deque" => container.between(&["_M_start"], &["_M_finish"]),
         "std::list" => container.chain("_M_node", "_M_next"),
         "std::forward_list" => container.chain("_M_head", "_M_next"),
         "std::_Hashtable" => container.hash_nodes(),
         "std::_Rb_tree" => container.tree(),
         "std::shared_ptr" | "std::weak_ptr" => container.only("_M_ptr"),
         _ => None,
-    }
+    };
+    found.or_else(|| container.of_libcxx(&name))
 }
 
 /// libstdc++ has types of its new interface in an inline namespace (`std::__cxx11::basic_string`), libc++ has all of them in one.
@@ -48,25 +62,53 @@ pub fn without_version(name: &str) -> String {
     rest.map_or_else(|| name.to_owned(), |rest| format!("std::{rest}"))
 }
 
-struct Container<'t> {
-    ty: &'t Type,
-    aggregate: &'t Aggregate,
-    types: &'t TypeTable,
+/// `&dyn Trait`, `Box<dyn Trait>`: where the pointer to the object lies, and what it points to as far as the source says.
+#[must_use]
+pub fn trait_object(aggregate: &Aggregate, types: &TypeTable) -> Option<(u64, TypeId)> {
+    let member = |name: &str| aggregate.members.iter().find(|member| member.name == name);
+    let (pointer, _) = (member("pointer")?, member("vtable")?);
+    let to = pointee(pointer.ty, types)?;
+    types.get(to).name.starts_with("dyn ").then_some((pointer.offset, to))
+}
+
+/// Where in a `std::basic_string` the pointer to its characters lies, and their type.
+///
+/// clang leaves out what the member `_M_dataplus` is made of (it is described where libstdc++ was built). It has room for one pointer.
+#[must_use]
+pub fn text_pointer(string: &Aggregate, types: &TypeTable) -> Option<(u64, TypeId)> {
+    if let Some(pointer) = find(string, "_M_p", types) {
+        return Some((pointer.at, pointee(pointer.ty, types)?));
+    }
+    let (holder, length) = (find(string, "_M_dataplus", types)?, find(string, "_M_string_length", types)?);
+    let has_one_word = types.resolve(holder.ty).size.is_none() && length.at.checked_sub(holder.at) == Some(8);
+    has_one_word.then_some((holder.at, *string.parameters.first()?))
+}
+
+/// A type that may be a container.
+pub(super) struct Container<'t> {
+    pub(super) ty: &'t Type,
+    pub(super) aggregate: &'t Aggregate,
+    pub(super) types: &'t TypeTable,
 }
 
 impl<'t> Container<'t> {
-    fn find(&self, name: &str) -> Option<Found<'t>> {
+    pub(super) fn find(&self, name: &str) -> Option<Found<'t>> {
         find(self.aggregate, name, self.types)
     }
 
+    /// The first of these that is there.
+    pub(super) fn find_any(&self, names: &[&str]) -> Option<Found<'t>> {
+        names.iter().find_map(|name| self.find(name))
+    }
+
     /// A member of a member.
-    fn within(&self, outer: &Found<'t>, name: &str) -> Option<Found<'t>> {
+    pub(super) fn within(&self, outer: &Found<'t>, name: &str) -> Option<Found<'t>> {
         let TypeKind::Aggregate(inner) = &self.types.resolve(outer.ty).kind else { return None };
         let found = find(inner, name, self.types)?;
         Some(Found { at: outer.at.checked_add(found.at)?, ..found })
     }
 
-    fn parameter(&self, index: usize) -> Option<TypeId> {
+    pub(super) fn parameter(&self, index: usize) -> Option<TypeId> {
         self.aggregate.parameters.get(index).copied()
     }
 
@@ -75,7 +117,7 @@ impl<'t> Container<'t> {
         self.types.resolve(of).size.and_then(|size| u16::try_from(size).ok()).filter(|size| *size > 0)
     }
 
-    fn counted(&self, pointer: u64, length: u64, of: TypeId) -> Option<Lead> {
+    pub(super) fn counted(&self, pointer: u64, length: u64, of: TypeId) -> Option<Lead> {
         let (length_at, element) = (u32::try_from(length).ok()?, self.element(of)?);
         Some((
             pointer,
@@ -90,6 +132,9 @@ impl<'t> Container<'t> {
         }
         let member = |name: &str| self.aggregate.members.iter().find(|member| member.name == name);
         let (pointer, length) = (member("data_ptr")?, member("length")?);
+        if text_behind(&self.ty.name).is_some() {
+            return Some((pointer.offset, Followed::Str { length_at: u32::try_from(length.offset).ok()? }));
+        }
         self.counted(pointer.offset, length.offset, pointee(pointer.ty, self.types)?)
     }
 
@@ -128,20 +173,29 @@ impl<'t> Container<'t> {
 
     /// `std::string`: both of libstdc++'s. Before C++11 the length lay in front of the text, and a NUL is there for certain.
     fn text(&self) -> Option<Vec<Lead>> {
-        let pointer = self.find("_M_p")?;
-        let of = pointee(pointer.ty, self.types)?;
+        let (pointer_at, of) = text_pointer(self.aggregate, self.types)?;
         match self.find("_M_string_length") {
-            Some(length) => Some(vec![self.counted(pointer.at, length.at, of)?]),
-            None => (self.element(of) == Some(1)).then(|| vec![(pointer.at, Followed::CString)]),
+            Some(length) => Some(vec![self.counted(pointer_at, length.at, of)?]),
+            None => (self.element(of) == Some(1)).then(|| vec![(pointer_at, Followed::CString)]),
         }
     }
 
+    /// A pointer and a length.
+    pub(super) fn view(&self, pointer: &[&str], length: &[&str]) -> Option<Vec<Lead>> {
+        let (pointer, length) = (self.find_any(pointer)?, self.find_any(length)?);
+        Some(vec![self.counted(pointer.at, length.at, pointee(pointer.ty, self.types)?)?])
+    }
+
     /// What lies between two pointers. Of a queue in blocks, that is what the first block holds.
-    fn between(&self) -> Option<Vec<Lead>> {
-        let [start, end] = ["_M_start", "_M_finish"].map(|name| self.find(name));
+    pub(super) fn between(&self, start: &[&str], end: &[&str]) -> Option<Vec<Lead>> {
+        let [start, end] = [start, end].map(|names| self.find_any(names));
         let (start, end) = (start?.first_pointer(self.types)?, end?.first_pointer(self.types)?);
         let of = pointee(start.ty, self.types)?;
         let end_at = u32::try_from(end.at).ok()?;
+        // Of bits, the last word is begun at most: its end would have to be rounded up.
+        if self.find("_M_offset").is_some() {
+            return Some(vec![(start.at, Followed::Bytes(BIT_BYTES))]);
+        }
         Some(vec![(start.at, Followed::Until { end_at, element: self.element(of)?, of })])
     }
 
@@ -176,7 +230,7 @@ impl<'t> Container<'t> {
     }
 
     /// Only what this pointer leads to.
-    fn only(&self, name: &str) -> Option<Vec<Lead>> {
+    pub(super) fn only(&self, name: &str) -> Option<Vec<Lead>> {
         let pointer = self.find(name)?;
         let to = pointee(pointer.ty, self.types)?;
         let lead = followable(to, self.types).map(|_| (pointer.at, Followed::Value(to)));

@@ -2,16 +2,16 @@
 
 use std::fmt::Write;
 
-use lastwords_abi::step::{COUNTED, ELEMENTS, FOLLOW, MEMORY, PLACES, REGISTER, RING, STRING};
+use lastwords_abi::step::{COUNTED, ELEMENTS, FOLLOW, MEMORY, PLACES, REGISTER, RING, STRING, WORD};
 use lastwords_abi::{MAX_COPY_BYTES, Step};
 
 use super::pointers::{Pointer, pointers_in};
 use super::reach::pointers_behind;
-use super::{ArgumentPlan, Exits, Follow, Followed, FunctionPlan, PieceSource, ReturnPlace, Source};
+use super::{ArgumentPlan, Exits, Follow, Followed, FunctionPlan, PieceSource, ReturnCondition, Source};
 use crate::arch::Architecture;
 use crate::dwarf::types::TypeTable;
 
-/// The plan of one function, a line each for its entry, its steps, its arguments, its result and its exits.
+/// The plan of one function, a line each for its entry, its steps, its arguments, its return and its exits: docs/plan.md explains it.
 ///
 /// ```text
 /// test at 0x1139, entered at 0x113a, CFA = sp + 8
@@ -19,7 +19,10 @@ use crate::dwarf::types::TypeTable;
 ///   #1 string at [0], 256 bytes at most
 ///   const char * str = #0[0..8]
 ///     str: text = #1
-///   returns int, 4 bytes
+///   at the return
+///     #0 rax
+///     #1 rdx
+///     returns int = #0[0..4]
 ///   exits by trampoline
 /// ```
 #[must_use]
@@ -28,27 +31,46 @@ pub fn describe(plan: &FunctionPlan, types: &TypeTable, arch: &dyn Architecture)
         "{} at {}, entered at {}, CFA = sp + {}\n",
         plan.name, plan.address, plan.entry.address, plan.entry.cfa_offset
     );
-    for (index, step) in plan.steps.iter().enumerate() {
-        line(&mut text, &format!("#{index} {}", describe_step(step, arch)));
-    }
-    for argument in &plan.arguments {
-        line(&mut text, &describe_argument(argument, types));
-        Behind { types, indent: 4 }.describe(&mut text, &argument.follows, &Holder::argument(argument, types));
-    }
-    if let Some(returns) = &plan.returns {
-        let place = match &returns.place {
-            ReturnPlace::Integer { size } => format!("{size} bytes"),
-            ReturnPlace::Unavailable(reason) => reason.clone(),
-        };
-        line(&mut text, &format!("returns {}, {place}", types.get(returns.ty).name));
-    }
-    line(&mut text, &describe_exits(plan));
+    describe_steps(&mut text, 2, &plan.steps, arch);
+    plan.arguments.iter().for_each(|argument| describe_value(&mut text, 2, "", argument, types));
+    describe_return(&mut text, plan, types, arch);
+    line(&mut text, 2, &describe_exits(plan));
     text
 }
 
-fn line(text: &mut String, line: &str) {
+/// What is captured at the return. Numbers of steps are of those.
+fn describe_return(text: &mut String, plan: &FunctionPlan, types: &TypeTable, arch: &dyn Architecture) {
+    let again: Vec<&ArgumentPlan> = plan.exit.after.iter().filter(|argument| !argument.pieces.is_empty()).collect();
+    if plan.returns.is_none() && again.is_empty() {
+        return;
+    }
+    line(text, 2, "at the return");
+    describe_steps(text, 4, &plan.exit.steps, arch);
+    if let Some(returns) = &plan.returns {
+        describe_value(text, 4, "returns ", &returns.value, types);
+        if let Some(ReturnCondition { step, in_memory }) = returns.condition {
+            let when = if in_memory { "only if" } else { "unless" };
+            line(text, 6, &format!("{when} #0 is what #{step} was at the entry"));
+        }
+    }
+    again.iter().for_each(|argument| describe_value(text, 4, "after: ", argument, types));
+}
+
+fn describe_steps(text: &mut String, indent: usize, steps: &[Step], arch: &dyn Architecture) {
+    for (index, step) in steps.iter().enumerate() {
+        line(text, indent, &format!("#{index} {}", describe_step(step, arch)));
+    }
+}
+
+/// What a value is put together from, and what is behind its pointers.
+fn describe_value(text: &mut String, indent: usize, before: &str, value: &ArgumentPlan, types: &TypeTable) {
+    line(text, indent, &format!("{before}{}", describe_argument(value, types)));
+    Behind { types, indent: indent + 2 }.describe(text, &value.follows, &Holder::argument(value, types));
+}
+
+fn line(text: &mut String, indent: usize, line: &str) {
     // Writing to a string does not fail.
-    let _ = writeln!(text, "  {line}");
+    let _ = writeln!(text, "{:indent$}{line}", "");
 }
 
 fn describe_step(step: &Step, arch: &dyn Architecture) -> String {
@@ -57,6 +79,7 @@ fn describe_step(step: &Step, arch: &dyn Architecture) -> String {
         REGISTER => word_name(step.register, arch),
         MEMORY => format!("{size} bytes at {}{offset:+}", word_name(step.register, arch)),
         FOLLOW => format!("{size} bytes at [{base}]{offset:+}"),
+        WORD => format!("[{base}] of the entry"),
         STRING => format!("string at [{base}], {size} bytes at most"),
         COUNTED if step.element == 0 => format!("bytes at [{base}] up to [{}], {size} at most", step.count),
         COUNTED => format!("[{}] times {} bytes at [{base}], {size} bytes at most", step.count, step.element),
@@ -82,9 +105,9 @@ fn word_name(word: u8, arch: &dyn Architecture) -> String {
 
 fn describe_argument(argument: &ArgumentPlan, types: &TypeTable) -> String {
     let pieces: Vec<String> = argument.pieces.iter().map(describe_piece).collect();
-    let name = argument.name.as_deref().unwrap_or("?");
+    let name = argument.name.as_deref().map(|name| format!(" {name}")).unwrap_or_default();
     let guessed = if argument.guessed { " (guessed)" } else { "" };
-    format!("{} {name} = {}{guessed}", types.get(argument.ty).name, pieces.join(" + "))
+    format!("{}{name} = {}{guessed}", types.get(argument.ty).name, pieces.join(" + "))
 }
 
 /// What pointers lie in.
@@ -100,7 +123,7 @@ impl Holder {
     fn argument(argument: &ArgumentPlan, types: &TypeTable) -> Self {
         let name = argument.name.as_deref();
         let size = argument.pieces.iter().fold(0u32, |size, piece| size.saturating_add(piece.size));
-        let whole = name.unwrap_or("?").to_owned();
+        let whole = name.unwrap_or("result").to_owned();
         Self { before_member: format!("{whole}."), whole, pointers: pointers_in(name, argument.ty, size, types) }
     }
 

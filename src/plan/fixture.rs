@@ -124,6 +124,7 @@ impl Program {
             limits: Limits::default(),
             lengths: &[],
             returns: self.returns,
+            after: false,
             entry_place: self.entry_place,
             stack_use: &self.stack_use,
             costs: &Costs::defaults(arch::host()),

@@ -4,13 +4,18 @@
 //! side interprets, and which later says what the recorded bytes mean.
 
 pub mod build;
+mod candidates;
 pub mod capture;
 pub mod containers;
 mod contradiction;
 pub mod describe;
 #[cfg(test)]
+mod described;
+mod exit;
+#[cfg(test)]
 mod fixture;
 pub mod layout;
+mod libcxx;
 pub mod locate;
 mod moves;
 pub mod nodes;
@@ -29,9 +34,11 @@ mod tests;
 mod traps;
 pub mod weight;
 
+use std::fmt;
 use std::path::PathBuf;
 
 use lastwords_abi::Step;
+use lastwords_abi::record::RESULT_WORDS;
 
 use self::nodes::Node;
 use crate::address::{FileOffset, Svma};
@@ -40,7 +47,6 @@ use crate::dwarf::types::{TypeId, TypeTable};
 
 use crate::arch::cost::ClassId;
 
-pub use crate::arch::ReturnPlace;
 pub use capture::Limits;
 pub use weight::Weight;
 
@@ -91,12 +97,30 @@ pub struct FunctionPlan {
     pub arguments: Vec<ArgumentPlan>,
     /// `None` for a function that returns nothing.
     pub returns: Option<ReturnPlan>,
+    /// What is captured when it returns.
+    pub exit: ExitPlan,
     /// Debug info described it: if not, the arguments are the guessed integer registers.
     pub has_debug_info: bool,
     /// The bounds of what was planned.
     pub limits: Limits,
     /// What its probes cost and its calls tell.
     pub weight: Weight,
+}
+
+impl FunctionPlan {
+    /// Whether a call that is about to execute the instruction at `address` has not come to its probe yet.
+    #[must_use]
+    pub fn is_before_probe(&self, address: Svma) -> bool {
+        (self.address..self.entry.address).contains(&address)
+    }
+}
+
+impl FunctionPlan {
+    /// Of a record's data, what was captured at the entry.
+    #[must_use]
+    pub fn entry_data<'d>(&self, data: &'d [u8]) -> &'d [u8] {
+        data.get(self.exit.room_bytes() as usize..).unwrap_or_default()
+    }
 }
 
 /// The instruction at which a function's arguments are read.
@@ -110,6 +134,35 @@ pub struct EntrySite {
     pub cfa_offset: i32,
     /// What the kernel has to do for a probe there.
     pub class: ClassId,
+    /// Why it is not a cheap one, if it is not.
+    pub obstacle: Option<Obstacle>,
+}
+
+/// What keeps the entry of a function from being recorded on an instruction that the kernel emulates.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Obstacle {
+    /// Its first block has none.
+    None,
+    /// Where its indirect jumps lead is not known: it may execute them more than once.
+    UnknownTargets,
+    /// Memory that arguments point to may have changed by then.
+    Memory,
+    /// An argument is overwritten by then.
+    Argument,
+    /// The user wants the first instruction to be probed, or wants returns in any case.
+    Asked,
+}
+
+impl fmt::Display for Obstacle {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::None => "no emulated instruction in its first block",
+            Self::UnknownTargets => "where its indirect jumps lead is not known",
+            Self::Memory => "memory is written to before the first emulated instruction",
+            Self::Argument => "an argument is overwritten before the first emulated instruction",
+            Self::Asked => "as it was asked for",
+        })
+    }
 }
 
 /// How the return of a function is seen.
@@ -256,6 +309,32 @@ pub enum Followed {
     Texts,
 }
 
+/// What is captured when a function returns.
+#[derive(Clone, Debug, Default)]
+pub struct ExitPlan {
+    /// What the kernel does then. The first steps are the result registers, which every record has room for: it begins behind them.
+    pub steps: Vec<Step>,
+    /// What the arguments lead to then, one for each of [`FunctionPlan::arguments`]; empty without `--after`. Those that are not read again have no
+    /// pieces.
+    pub after: Vec<ArgumentPlan>,
+}
+
+impl ExitPlan {
+    /// What the kernel does beyond keeping the result registers.
+    #[must_use]
+    pub fn kernel_steps(&self) -> &[Step] {
+        self.steps.get(RESULT_WORDS..).unwrap_or_default()
+    }
+
+    /// Bytes at the front of a record's data that are kept free for what these steps write.
+    #[must_use]
+    pub fn room_bytes(&self) -> u32 {
+        let bytes: u32 = self.kernel_steps().iter().map(Step::output_bytes).sum();
+        // A string may be read two bytes beyond its limit, which is one more than its output has.
+        if bytes == 0 { 0 } else { bytes + 8 }
+    }
+}
+
 impl Followed {
     /// The same, if it is found in a value that begins at byte `at` of another one. `None` for what is not there.
     #[must_use]
@@ -300,10 +379,21 @@ impl Followed {
 }
 
 /// How a result comes back.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug)]
 pub struct ReturnPlan {
-    /// Its type.
-    pub ty: TypeId,
-    /// Where it is when the function returns.
-    pub place: ReturnPlace,
+    /// The result, put together from the steps of [`ExitPlan::steps`].
+    pub value: ArgumentPlan,
+    /// What must hold for that to be the result.
+    pub condition: Option<ReturnCondition>,
+}
+
+/// What debug info leaves open can be told from the call: a function that was told where to put its result says in the end where it is, in the first
+/// result register (psABI section 3.2.3). LLVM does not keep to that in functions all of whose callers it knows: there a result in memory is not confirmed,
+/// and not told. (Of classes, clang's debug info leaves nothing open.)
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct ReturnCondition {
+    /// Index in [`FunctionPlan::steps`] of the register in which a hidden argument comes.
+    pub step: usize,
+    /// Whether it must be in memory.
+    pub in_memory: bool,
 }

@@ -53,9 +53,12 @@ pub enum Links {
 /// Where in a node of a tree its links lie.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Tree {
-    parent: u16,
-    left: u16,
-    right: u16,
+    /// The node above.
+    pub parent: u16,
+    /// The one with smaller elements.
+    pub left: u16,
+    /// The one with greater elements.
+    pub right: u16,
 }
 
 impl Links {
@@ -77,9 +80,10 @@ impl Links {
         match self {
             Self::None | Self::List { left: 0, .. } | Self::Down { levels: 0, .. } => Vec::new(),
             Self::List { next, left } => vec![(next, Self::List { next, left: left - 1 })],
-            // A red-black tree: what is below the right child of the leftmost node, or of its parent, has one black level at the most.
+            // A red-black tree: below the leftmost node there is a red leaf at the most, below its parent's right child one black level
+            // with red nodes above and below it.
             Self::Up { tree, risen } => {
-                let below = (tree.right, Self::Down { tree, levels: risen.min(1) });
+                let below = (tree.right, Self::Down { tree, levels: if risen == 1 { 2 } else { risen.min(1) } });
                 let above = (risen < TREE_RISES).then_some((tree.parent, Self::Up { tree, risen: risen + 1 }));
                 [Some(below), above].into_iter().flatten().collect()
             }

@@ -1,13 +1,13 @@
 //! A record's data apart again: what each step wrote.
 //!
 //! ```text
-//! REGISTER            8 bytes
+//! REGISTER, WORD      8 bytes
 //! MEMORY, FOLLOW,     Outcome | size bytes, of which Outcome.length are valid | up to a multiple of 8
 //! ELEMENTS, PLACES, RING
 //! STRING, COUNTED     Outcome | Outcome.length bytes                          | up to a multiple of 8
 //! ```
 
-use lastwords_abi::step::{COUNTED, ELEMENTS, FOLLOW, MEMORY, OUTCOME_BYTES, PLACES, REGISTER, RING, STRING};
+use lastwords_abi::step::{COUNTED, ELEMENTS, FOLLOW, MEMORY, OUTCOME_BYTES, PLACES, REGISTER, RING, STRING, WORD};
 use lastwords_abi::{Outcome, Step, align8};
 
 use super::steps::has_variable_output;
@@ -52,7 +52,7 @@ pub fn output_offset(steps: &[Step], index: usize) -> Option<u32> {
 
 /// The output of one step at the start of `data`, and what is behind it.
 fn take<'a>(step: &Step, data: &'a [u8]) -> Option<(Output<'a>, &'a [u8])> {
-    if step.op == REGISTER {
+    if matches!(step.op, REGISTER | WORD) {
         let (bytes, behind) = data.split_at_checked(step.output_bytes() as usize)?;
         return Some((Output { outcome: None, bytes }, behind));
     }

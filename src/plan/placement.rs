@@ -7,10 +7,11 @@
 use super::locate::{Span, Spot};
 use super::moves::Moves;
 use super::returns::{ReturnPolicy, Returns};
-use super::{EntrySite, ExitSite, Exits, Skipped};
+use super::shape::{Meaning, Shape};
+use super::{EntrySite, ExitSite, Exits, Obstacle, Skipped};
 use crate::address::Svma;
 use crate::arch::code::Code;
-use crate::arch::cost::Costs;
+use crate::arch::cost::{ClassId, Costs};
 use crate::arch::{Architecture, Candidate, CodeExits, InspectError, Inspection};
 
 /// A place is taken in front of a later one unless it costs this much more, in percent: what was measured differs a little each time.
@@ -49,6 +50,8 @@ pub struct Placing<'a> {
     pub returns: Returns,
     /// How its return may be seen.
     pub policy: ReturnPolicy,
+    /// What the bytes of its arguments are, where that is known.
+    pub shapes: &'a [Shape],
     /// What is behind its arguments is read: that must be as the caller left it.
     pub reads_memory: bool,
     /// Only its symbol is known: other code may jump into it.
@@ -90,6 +93,9 @@ fn keep_best<K: Ord>(choices: &mut Vec<Choice>, key: impl Fn(&Choice) -> K) {
 impl Placing<'_> {
     /// Places the probes of a function whose arguments were in these places at its entry.
     pub fn place(&self, arguments: &[Vec<Span>], function: &str) -> Result<Placement, Skipped> {
+        if self.inspection.repeats {
+            return Err(Skipped { function: function.into(), reason: REPEATS.into() });
+        }
         let mut choices: Vec<Choice> =
             self.candidates().filter_map(|candidate| self.choice(candidate, arguments)).collect();
         keep_best(&mut choices, |choice| choice.readable);
@@ -103,11 +109,37 @@ impl Placing<'_> {
         }
         let least = choices.iter().map(|choice| choice.cost_ns).min().unwrap_or(0);
         let is_good = |choice: &Choice| choice.cost_ns * 100 <= least * (100 + TOLERANCE_PERCENT);
-        let chosen = choices.into_iter().find(is_good);
-        chosen.map(|choice| choice.placement).ok_or_else(|| Skipped {
+        let chosen = choices.into_iter().find(is_good).ok_or_else(|| Skipped {
             function: function.into(),
             reason: InspectError::NotProbeable(self.code.entry()).to_string(),
+        })?;
+        let mut placement = chosen.placement;
+        placement.entry.obstacle = self.obstacle(placement.entry.class, chosen.readable, arguments);
+        Ok(placement)
+    }
+
+    /// What keeps a function from a cheap entry that has none; `readable` is what can be read where it is.
+    fn obstacle(&self, class: ClassId, readable: (usize, u64), arguments: &[Vec<Span>]) -> Option<Obstacle> {
+        if self.costs.is_cheap(class) {
+            return None;
+        }
+        let is_cheap = |candidate: &&Candidate| self.costs.is_cheap(candidate.class);
+        let cheap: Vec<Candidate> = self.inspection.candidates.iter().filter(is_cheap).copied().collect();
+        let allowed: Vec<Candidate> = self.candidates().collect();
+        let choices = allowed.iter().filter(|it| cheap.contains(it));
+        let could_read = choices.filter_map(|it| self.choice(*it, arguments)).any(|choice| choice.readable >= readable);
+        Some(match () {
+            () if self.entry_place == EntryPlace::First || could_read => Obstacle::Asked,
+            () if cheap.is_empty() && self.inspection.has_unknown_targets => Obstacle::UnknownTargets,
+            () if cheap.is_empty() => Obstacle::None,
+            () if cheap.iter().any(|it| allowed.contains(it)) => Obstacle::Argument,
+            () => Obstacle::Memory,
         })
+    }
+
+    /// What each byte of an argument is.
+    fn meanings(&self, argument: usize) -> &[Meaning] {
+        self.shapes.get(argument).map_or(&[], |shape| &shape.bytes)
     }
 
     /// The instructions to choose from.
@@ -127,14 +159,15 @@ impl Placing<'_> {
     fn choice(&self, candidate: Candidate, arguments: &[Vec<Span>]) -> Option<Choice> {
         let Candidate { address, class, cfa_offset } = candidate;
         let offset = self.code.file_offset_of(address)?;
-        let entry = EntrySite { offset, address, cfa_offset: i32::try_from(cfa_offset).ok()?, class };
+        let entry = EntrySite { offset, address, cfa_offset: i32::try_from(cfa_offset).ok()?, class, obstacle: None };
         let moves = Moves {
             arch: self.arch,
             entry: &self.inspection.entry,
             entry_cfa_offset: self.entry_cfa_offset,
             at: candidate,
         };
-        let arguments: Vec<Vec<Span>> = arguments.iter().map(|spans| moves.find_all(spans)).collect();
+        let arguments: Vec<Vec<Span>> =
+            (0..).zip(arguments).map(|(index, spans)| moves.find_all(spans, self.meanings(index))).collect();
         let is_readable =
             |span: &&Span| matches!(span.spot, Spot::Register { .. } | Spot::Memory { .. } | Spot::Constant(_));
         let whole = arguments.iter().filter(|spans| spans.iter().all(|span| is_readable(&span))).count();
@@ -169,6 +202,7 @@ impl Placing<'_> {
     }
 }
 
+const REPEATS: &str = "its code jumps back to its first instruction, so that a turn of its loop looks like a call";
 const TOO_EXPENSIVE: &str = "too expensive where its arguments are read: see `--returns always`";
 
 /// Nanoseconds that the return of a call costs.

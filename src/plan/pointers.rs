@@ -3,7 +3,7 @@
 use super::Followed;
 use super::containers::{leads, without_version};
 use super::layout::find;
-use super::shape::is_c_string;
+use super::shape::{is_c_string, wide_character};
 use crate::dwarf::types::{Aggregate, Type, TypeId, TypeKind, TypeTable};
 
 /// Aggregates in aggregates that are looked into.
@@ -12,6 +12,10 @@ const MAX_DEPTH: u32 = 16;
 const MAX_TYPES: u32 = 2048;
 /// Elements of an array whose pointers are followed.
 const MAX_ELEMENTS: u64 = 8;
+/// Bytes of the largest type that is considered where a value may be of several.
+const MAX_HEIR_BYTES: u64 = 256;
+/// Bytes of a text of wide characters, of which the kernel side does not know where they end.
+const WIDE_TEXT_BYTES: u16 = 128;
 /// Bytes of a pointer that can be followed, and its alignment: the kernel side reads aligned words.
 const POINTER_BYTES: u64 = 8;
 
@@ -34,16 +38,32 @@ pub fn pointers_in(name: Option<&str>, ty: TypeId, size: u32, types: &TypeTable)
     walk.found
 }
 
-/// Whether what a pointer points to says more than its address, and how many bytes it has.
+/// Whether what a pointer points to says more than its address, and how many bytes it has, whatever it really is.
 #[must_use]
 pub fn followable(to: TypeId, types: &TypeTable) -> Option<u64> {
+    let heirs = types.heirs(to).iter().filter_map(|heir| types.resolve(heir.ty).size);
+    let heirs = heirs.filter(|size| *size <= MAX_HEIR_BYTES).max();
     let to = types.resolve(to);
     let is_worth_it = match &to.kind {
         TypeKind::Void | TypeKind::Function | TypeKind::Unsupported(_) => false,
         TypeKind::Aggregate(aggregate) => !aggregate.is_declaration,
         _ => true,
     };
-    to.size.filter(|size| is_worth_it && *size > 0)
+    to.size.max(heirs).filter(|size| is_worth_it && *size > 0)
+}
+
+/// The pointers in the first `size` bytes of what a pointer to `ty` leads to, whatever it really is.
+#[must_use]
+pub fn pointers_of_target(ty: TypeId, size: u32, types: &TypeTable) -> Vec<Pointer> {
+    let mut found = pointers_in(None, ty, size, types);
+    for heir in types.heirs(ty) {
+        for pointer in pointers_in(None, heir.ty, size, types) {
+            if !found.iter().any(|known| known.at == pointer.at && known.lead == pointer.lead) {
+                found.push(pointer);
+            }
+        }
+    }
+    found
 }
 
 /// Whether a `char **` of this name is a list that ends with a NULL, as `argv` is.
@@ -73,6 +93,7 @@ impl Walk<'_> {
                 let lead = match () {
                     () if is_c_string(ty, self.types) => Some(Followed::CString),
                     () if is_list_of_texts(name, ty, self.types) => Some(Followed::Texts),
+                    () if wide_character(*to, self.types).is_some() => Some(Followed::Bytes(WIDE_TEXT_BYTES)),
                     () => followable(*to, self.types).map(|_| Followed::Value(*to)),
                 };
                 self.add(at, lead);
@@ -96,6 +117,10 @@ impl Walk<'_> {
         // Of the members of a variant that is not there, pointers lead anywhere: what is read there is not shown.
         let variants = aggregate.variants.iter().flat_map(|part| &part.variants).map(|variant| &variant.member);
         for member in aggregate.members.iter().chain(variants) {
+            // Where the methods are is told by its name.
+            if member.name.starts_with("_vptr") {
+                continue;
+            }
             let known = self.path.len();
             if !member.name.is_empty() {
                 self.path.push('.');

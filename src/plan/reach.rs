@@ -11,7 +11,7 @@ use lastwords_abi::step::{ELEMENTS, OUTCOME_BYTES, PLACES, RING};
 use lastwords_abi::{MAX_COPY_BYTES, MAX_STEPS, align8};
 
 use super::nodes::{Links, Node};
-use super::pointers::{Pointer, followable, pointers_in};
+use super::pointers::{Pointer, followable, pointers_in, pointers_of_target};
 use super::steps::{Count, StepList};
 use super::{Follow, Followed, Limits};
 use crate::dwarf::types::{TypeId, TypeTable};
@@ -22,6 +22,8 @@ const FIRST_TEXT_BYTES: u32 = 32;
 const LEAST_PART_BYTES: u32 = 32;
 /// Elements whose own pointers are followed, at the most.
 const MAX_ELEMENTS: u32 = 8;
+/// Pointers in a row that are looked at to see what an element costs.
+const COST_LEVELS: u32 = 2;
 /// Pointers of a list of texts, the NULL that ends it included.
 const LIST_ENTRIES: u32 = 8;
 /// Bytes of a pointer.
@@ -69,12 +71,14 @@ pub struct Reach<'a> {
     taken: Vec<(Candidate, Option<usize>)>,
     /// Bytes that nobody has spent.
     left: u32,
+    /// Steps that there may be so far, those of texts included.
+    most_steps: usize,
 }
 
 impl<'a> Reach<'a> {
     /// Nothing yet.
     pub fn new(types: &'a TypeTable, limits: Limits, steps: &'a mut StepList) -> Self {
-        Self { types, limits, steps, taken: Vec::new(), left: limits.reach_bytes }
+        Self { types, limits, steps, taken: Vec::new(), left: limits.reach_bytes, most_steps: MAX_STEPS as usize }
     }
 
     /// Follows the pointers of all arguments, of which there are `arguments`. Returns for each of them what is behind it.
@@ -87,12 +91,18 @@ impl<'a> Reach<'a> {
         let spenders = queues.iter().filter(|queue| !queue.is_empty()).count() as u32;
         let part = self.left.checked_div(spenders).unwrap_or(0) & !7;
         let mut waiting = Vec::new();
-        for mut queue in queues {
+        // So are the steps: an argument with many small parts leaves some to the others.
+        let used = self.steps.count() + self.pending();
+        let share = (MAX_STEPS as usize).saturating_sub(used).checked_div(spenders as usize).unwrap_or(0);
+        self.most_steps = used;
+        for mut queue in queues.into_iter().filter(|queue| !queue.is_empty()) {
             let mut purse = part.min(self.left);
             self.left -= purse;
+            self.most_steps += share;
             self.spend(&mut queue, &mut purse, &mut waiting, false);
             self.left += purse;
         }
+        self.most_steps = MAX_STEPS as usize;
         waiting.sort_by_key(|candidate| candidate.level);
         let mut purse = std::mem::take(&mut self.left);
         self.spend(&mut waiting.into(), &mut purse, &mut Vec::new(), true);
@@ -104,7 +114,7 @@ impl<'a> Reach<'a> {
     /// Takes from the front of the queue what the purse can pay, and queues what is behind it. The rest has to wait.
     fn spend(&mut self, queue: &mut VecDeque<Candidate>, purse: &mut u32, waiting: &mut Vec<Candidate>, may_cut: bool) {
         while let Some(candidate) = queue.pop_front() {
-            match self.take(&candidate, *purse, may_cut) {
+            match self.take(&candidate, *purse, queue.len(), may_cut) {
                 Some(price) => {
                     *purse -= price;
                     queue.extend(self.behind_last());
@@ -114,9 +124,9 @@ impl<'a> Reach<'a> {
         }
     }
 
-    /// What it costs to follow a pointer. `None` where that is too much.
-    fn take(&mut self, candidate: &Candidate, purse: u32, may_cut: bool) -> Option<u32> {
-        if self.steps.count() + self.pending() >= MAX_STEPS as usize {
+    /// What it costs to follow a pointer, while `others` wait. `None` where that is too much.
+    fn take(&mut self, candidate: &Candidate, purse: u32, others: usize, may_cut: bool) -> Option<u32> {
+        if self.steps.count() + self.pending() >= self.most_steps {
             return None;
         }
         if self.is_text(candidate.what) {
@@ -125,8 +135,8 @@ impl<'a> Reach<'a> {
             return Some(price);
         }
         let room = purse.checked_sub(OUTCOME_BYTES)? & !7;
-        if let Some((_, element)) = candidate.what.elements() {
-            return self.take_elements(candidate, u32::from(element), room);
+        if let Some((of, element)) = candidate.what.elements() {
+            return self.take_elements(candidate, (of, element), room, others);
         }
         let size = match candidate.what {
             Followed::Bytes(bytes) | Followed::Node(Node { bytes, .. }) => bytes.into(),
@@ -146,10 +156,18 @@ impl<'a> Reach<'a> {
         Some(OUTCOME_BYTES + align8(size))
     }
 
-    /// The first elements, and room for what their pointers lead to.
-    fn take_elements(&mut self, candidate: &Candidate, element: u32, room: u32) -> Option<u32> {
-        let fitting = (room / 2).max(element.min(room)).checked_div(element)?;
-        let size = fitting.min(MAX_ELEMENTS) * element;
+    /// The first elements, as many as there is room for with what their pointers lead to; `others` want to be followed too.
+    fn take_elements(
+        &mut self,
+        candidate: &Candidate,
+        (of, element): (TypeId, u16),
+        room: u32,
+        others: usize,
+    ) -> Option<u32> {
+        let element = u32::from(element);
+        let part = room / u32::try_from(others).unwrap_or(u32::MAX).saturating_add(1);
+        let few = part.checked_div(element_price(of, element, COST_LEVELS, self.types))?.clamp(1, MAX_ELEMENTS);
+        let size = few.min(room.checked_div(element)?) * element;
         let op = match candidate.what {
             Followed::Ring { .. } => RING,
             Followed::Places { .. } => PLACES,
@@ -220,7 +238,7 @@ impl<'a> Reach<'a> {
 #[must_use]
 pub fn pointers_behind(what: Followed, captured: u32, types: &TypeTable) -> Vec<Pointer> {
     match what {
-        Followed::Value(ty) => pointers_in(None, ty, captured, types),
+        Followed::Value(ty) => pointers_of_target(ty, captured, types),
         Followed::Texts => {
             let text =
                 |entry: u32| Pointer { at: entry * POINTER_BYTES, path: format!("[{entry}]"), lead: Followed::CString };
@@ -231,6 +249,26 @@ pub fn pointers_behind(what: Followed, captured: u32, types: &TypeTable) -> Vec<
             .elements()
             .map_or_else(Vec::new, |(of, element)| pointers_of_elements(of, element.into(), captured, types)),
     }
+}
+
+/// What an element costs with some of what it leads to: two elements of a container in it.
+fn element_price(of: TypeId, element: u32, levels: u32, types: &TypeTable) -> u32 {
+    let behind = pointers_in(None, of, element, types).into_iter().map(|pointer| {
+        match (pointer.lead, pointer.lead.elements()) {
+            _ if levels == 0 => 0,
+            (_, Some((of, element))) => {
+                OUTCOME_BYTES + 2 * element_price(of, element.into(), levels - 1, types).min(MAX_COPY_BYTES)
+            }
+            (Followed::Value(ty), _) => {
+                let size =
+                    followable(ty, types).map_or(0, |size| u32::try_from(size).unwrap_or(u32::MAX).min(MAX_COPY_BYTES));
+                OUTCOME_BYTES + element_price(ty, size, levels - 1, types).min(MAX_COPY_BYTES)
+            }
+            (Followed::Node(node), _) => OUTCOME_BYTES + u32::from(node.bytes),
+            _ => text_price(FIRST_TEXT_BYTES),
+        }
+    });
+    behind.take(MAX_ELEMENTS as usize).fold(element, u32::saturating_add).max(1)
 }
 
 fn pointers_of_elements(of: TypeId, element: u32, captured: u32, types: &TypeTable) -> Vec<Pointer> {

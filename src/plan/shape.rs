@@ -50,6 +50,26 @@ pub fn is_c_string(ty: &Type, types: &TypeTable) -> bool {
         && matches!(to.kind, TypeKind::Character { unicode: false, .. })
 }
 
+/// Bytes of a character of this type, if it is one of C's wide ones: `wchar_t`, `char16_t`, `char32_t`.
+#[must_use]
+pub fn wide_character(mut ty: TypeId, types: &TypeTable) -> Option<u16> {
+    for _ in 0..MAX_DEPTH {
+        let named = types.get(ty);
+        if matches!(named.name.as_str(), "wchar_t" | "char16_t" | "char32_t") {
+            return types
+                .resolve(ty)
+                .size
+                .and_then(|size| u16::try_from(size).ok())
+                .filter(|size| matches!(size, 2 | 4));
+        }
+        match named.kind {
+            TypeKind::Typedef(to) | TypeKind::Qualified(to) => ty = to,
+            _ => return None,
+        }
+    }
+    None
+}
+
 /// Offsets of pointer and length of a `&str`, as rustc describes it.
 #[must_use]
 pub fn str_parts(ty: &Type, aggregate: &Aggregate, types: &TypeTable) -> Option<(u64, u64)> {
@@ -58,6 +78,30 @@ pub fn str_parts(ty: &Type, aggregate: &Aggregate, types: &TypeTable) -> Option<
     let is_word = |ty| types.resolve(ty).size == Some(8);
     let is_str = matches!(ty.name.as_str(), "&str" | "&mut str") && is_word(pointer.ty) && is_word(length.ty);
     is_str.then_some((pointer.offset, length.offset))
+}
+
+/// How a text of Rust ends that a pointer and a length describe.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum TextKind {
+    /// Where its length says.
+    Counted,
+    /// A byte before: that one is a NUL.
+    WithNul,
+}
+
+/// Whether a pointer of Rust of this name points to a text: `&str`, `Box<Path>`.
+#[must_use]
+pub fn text_behind(name: &str) -> Option<TextKind> {
+    let pointers = ["&", "mut ", "*const ", "*mut ", "alloc::boxed::Box<"];
+    let mut target = name;
+    while let Some(rest) = pointers.iter().find_map(|pointer| target.strip_prefix(pointer)) {
+        target = rest;
+    }
+    match target.split([',', '>']).next().unwrap_or(target) {
+        "str" | "std::path::Path" | "std::ffi::os_str::OsStr" => Some(TextKind::Counted),
+        "core::ffi::c_str::CStr" => Some(TextKind::WithNul),
+        _ => None,
+    }
 }
 
 /// A type of which only 0 and 1 are values.

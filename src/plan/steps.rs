@@ -1,13 +1,20 @@
 //! The steps of one function while they are being collected: each thing is captured once, and the bounds are kept.
 
-use lastwords_abi::step::{COUNTED, FOLLOW, MEMORY, OUTCOME_BYTES, REGISTER, RING, STRING};
+use lastwords_abi::step::{COUNTED, FOLLOW, MEMORY, OUTCOME_BYTES, REGISTER, RING, STRING, WORD};
 use lastwords_abi::{MAX_DATA_BYTES, MAX_STEPS, Step};
 
 /// The steps so far.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug)]
 pub struct StepList {
     steps: Vec<Step>,
     data_bytes: u32,
+    most_bytes: u32,
+}
+
+impl Default for StepList {
+    fn default() -> Self {
+        Self { steps: Vec::new(), data_bytes: 0, most_bytes: MAX_DATA_BYTES }
+    }
 }
 
 /// How much a counted step copies.
@@ -33,6 +40,11 @@ impl StepList {
     /// Captures the 8 bytes of a saved register.
     pub fn register(&mut self, word: u8) -> Option<usize> {
         self.push(Step { op: REGISTER, register: word, size: 8, ..Step::default() })
+    }
+
+    /// Captures again the 8 bytes at `base` of what was captured at the entry.
+    pub fn word(&mut self, base: u32) -> Option<usize> {
+        self.push(Step { op: WORD, base: u16::try_from(base).ok()?, size: 8, ..Step::default() })
     }
 
     /// Captures memory at a saved register + offset.
@@ -62,6 +74,12 @@ impl StepList {
         self.push(Step { op: COUNTED, base, count: at, size, element, count_size, ..Step::default() })
     }
 
+    /// None yet, for another event of the same record: what is left of its bytes, `most` of them.
+    #[must_use]
+    pub fn for_the_rest(&self, most: u32) -> Self {
+        Self { most_bytes: MAX_DATA_BYTES.saturating_sub(self.data_bytes).min(most), ..Self::default() }
+    }
+
     /// Captures elements into a place of `size` bytes, in which pointers can be followed; `op` says where they lie.
     pub fn elements(&mut self, op: u8, base: u32, count: Count, size: u32) -> Option<usize> {
         let (base, at) = (u16::try_from(base).ok()?, u16::try_from(count.at).ok()?);
@@ -85,7 +103,7 @@ impl StepList {
     /// Where in a record's data byte `skip` of a step's captured bytes is. `None` where that depends on the record.
     #[must_use]
     pub fn data_offset(&self, step: usize, skip: u32) -> Option<u32> {
-        let in_front = if self.steps.get(step)?.op == REGISTER { 0 } else { OUTCOME_BYTES };
+        let in_front = if matches!(self.steps.get(step)?.op, REGISTER | WORD) { 0 } else { OUTCOME_BYTES };
         super::outputs::output_offset(&self.steps, step)?.checked_add(in_front)?.checked_add(skip)
     }
 
@@ -103,7 +121,7 @@ impl StepList {
         }
         let is_late = !has_variable_output(&step) && self.steps.last().is_some_and(has_variable_output);
         let data_bytes = self.data_bytes.checked_add(step.output_bytes())?;
-        if is_late || self.steps.len() >= MAX_STEPS as usize || data_bytes > MAX_DATA_BYTES {
+        if is_late || self.steps.len() >= MAX_STEPS as usize || data_bytes > self.most_bytes {
             return None;
         }
         self.data_bytes = data_bytes;

@@ -93,7 +93,7 @@ mod tests {
         let costs = Costs { class_ns: vec![13_000, 900], trampoline_ns: 500, is_measured: true };
         let (stepped, emulated) = (SINGLE_STEPPED, ClassId(1));
         let cost = |class, exits: &Exits| {
-            let entry = EntrySite { offset: FileOffset(0), address: Svma(0), cfa_offset: 8, class };
+            let entry = EntrySite { offset: FileOffset(0), address: Svma(0), cfa_offset: 8, class, obstacle: None };
             cost_ns((&entry, exits), &costs)
         };
         let exits = |class| Exits::Instructions(vec![ExitSite { offset: FileOffset(1), tail_jump: false, class }]);

@@ -36,9 +36,9 @@ use aya::Ebpf;
 use aya::maps::{Array, HashMap as HashMapMap, Map, MapData, RingBuf};
 use aya::programs::{KProbe, RawTracePoint};
 use lastwords_abi::layout::{Chunk, MemoryHeader, RETURN_ADDRESS, UNREADABLE, Window};
-use lastwords_abi::record::SURVIVED;
-use lastwords_abi::step::{FIRST_GENERATION, REGISTER};
-use lastwords_abi::{Config, Counter, Event, Fault, Function, Target, Watched};
+use lastwords_abi::record::{RESULT_BYTES, SURVIVED};
+use lastwords_abi::step::{FIRST_GENERATION, REGISTER, RING, WORD};
+use lastwords_abi::{Config, Counter, Event, Fault, Function, Step, Target, Watched};
 
 pub use attach::{Links, Site};
 pub use cost::Ran;
@@ -168,7 +168,7 @@ impl Recorder {
         let types = KernelTypes::load()?;
         let config = settings.config(plan, &types)?;
         let object = object::with_slot_bytes(config.slot_bytes())?;
-        let steps = plan.functions.iter().map(|function| function.steps.len()).sum::<usize>();
+        let steps = plan.functions.iter().map(|it| it.steps.len() + it.exit.kernel_steps().len()).sum::<usize>();
         let sizes = MapSizes {
             functions: plan.functions.len() as u32,
             steps: steps as u32,
@@ -409,10 +409,14 @@ fn write_plan(ebpf: &mut Ebpf, plan: &Plan) -> Result<(), ProbeError> {
         let mut map: Array<&mut MapData, object::StepBytes> =
             map_mut(ebpf, "STEPS")?.try_into().map_err(in_map("STEPS"))?;
         for function in &plan.functions {
-            for (index, step) in (first_step..).zip(&function.steps) {
-                map.set(index, object::StepBytes(*step), 0).map_err(in_map("STEPS"))?;
+            let (room, exits) = (function.exit.room_bytes(), function.exit.kernel_steps());
+            let at_entry = function.steps.iter().map(|step| placed(*step, room));
+            let at_exit =
+                exits.iter().map(|step| if step.op == WORD { placed(*step, RESULT_BYTES + room) } else { *step });
+            for (index, step) in (first_step..).zip(at_entry.chain(at_exit)) {
+                map.set(index, object::StepBytes(step), 0).map_err(in_map("STEPS"))?;
             }
-            let step_count = function.steps.len() as u32;
+            let (step_count, exit_step_count) = (function.steps.len() as u32, exits.len() as u32);
             functions.push(Function {
                 first_step,
                 step_count: step_count as u16,
@@ -422,8 +426,10 @@ fn write_plan(ebpf: &mut Ebpf, plan: &Plan) -> Result<(), ProbeError> {
                 hits: 0,
                 generation: FIRST_GENERATION,
                 returns: u32::from(!matches!(function.exits, Exits::Unseen(_))),
+                exit_step_count,
+                exit_bytes: room,
             });
-            first_step += step_count;
+            first_step += step_count + exit_step_count;
         }
     }
     let mut map: Array<&mut MapData, FunctionBytes> =
@@ -432,6 +438,14 @@ fn write_plan(ebpf: &mut Ebpf, plan: &Plan) -> Result<(), ProbeError> {
         map.set(index, FunctionBytes(function), 0).map_err(in_map("FUNCTIONS"))?;
     }
     Ok(())
+}
+
+/// A step whose offsets count from so many bytes further ahead.
+fn placed(step: Step, ahead: u32) -> Step {
+    // Plans keep all of a record within 32 KiB.
+    let ahead = u16::try_from(ahead).unwrap_or(u16::MAX);
+    let offset = if step.op == RING { step.offset.saturating_add(ahead.into()) } else { step.offset };
+    Step { base: step.base.saturating_add(ahead), count: step.count.saturating_add(ahead), offset, ..step }
 }
 
 macro_rules! plain_bytes {

@@ -102,14 +102,13 @@ impl Relocated {
         if let Some(id) = is_return {
             call_kernel_function(&mut function.instructions, id);
         }
-        let sleepable = if kind == Kind::Return { 0 } else { SLEEPABLE_FLAG };
-        load_program(name, &function, kind.attach_type(), sleepable, self.types.as_ref()).map_err(|(error, log)| {
-            ProbeError::Load {
+        load_program(name, &function, kind.attach_type(), SLEEPABLE_FLAG, self.types.as_ref()).map_err(
+            |(error, log)| ProbeError::Load {
                 what: format!("program `{name}`"),
                 errno: error.raw_os_error(),
                 source: if log.is_empty() { error.into() } else { format!("{error}: {log}").into() },
-            }
-        })
+            },
+        )
     }
 }
 

@@ -14,14 +14,13 @@ use super::kernel_types::KernelTypes;
 use crate::binary::Streams;
 use crate::plan::{FunctionPlan, Plan};
 
-/// Bytes of one thread's ring at the most, where not even one record needs more.
-const MAX_RING_BYTES: u32 = 1 << 20;
-
 /// What the user asked the recorder to keep.
 #[derive(Clone, Debug)]
 pub struct Settings {
     /// Calls kept per thread.
     pub calls: u32,
+    /// Bytes of one thread's ring at the most, where not even one record needs more.
+    pub max_ring_bytes: u32,
     /// Threads that can have a ring at the same time.
     pub threads: u32,
     /// Signals that count as a crash.
@@ -41,6 +40,7 @@ impl Default for Settings {
     fn default() -> Self {
         Self {
             calls: 64,
+            max_ring_bytes: 1 << 20,
             threads: 256,
             signals: CRASHES.to_vec(),
             stack_bytes: 64 * 1024,
@@ -69,13 +69,13 @@ impl Settings {
         WINDOWS.min(self.threads * 256)
     }
 
-    /// The bounds for a plan. A ring has room for `calls` records of the largest size, as long as that stays below 1 MiB: then fewer
+    /// The bounds for a plan. A ring has room for `calls` records of the largest size, as long as that is not too much: then fewer
     /// may be kept, and the report counts the rest as overwritten.
     pub(super) fn config(&self, plan: &Plan, types: &KernelTypes) -> Result<Config, ProbeError> {
         let data_bytes = plan.functions.iter().map(data_bytes).max().unwrap_or(0);
         let record_bytes = RECORD_BYTES + align8(data_bytes);
         let wanted = u64::from(self.calls.max(1)) * u64::from(record_bytes);
-        let most = MAX_RING_BYTES.max(record_bytes.next_power_of_two());
+        let most = self.max_ring_bytes.max(record_bytes.next_power_of_two());
         let ring_bytes = u32::try_from(wanted).unwrap_or(most).min(most).next_power_of_two();
         let index_entries = self.calls.max(1).next_power_of_two();
         let (offsets, has_fault_details) = types.task_offsets()?;
@@ -113,7 +113,8 @@ impl Settings {
 
 /// Bytes of data in a record of this function at the most.
 pub(super) fn data_bytes(function: &FunctionPlan) -> u32 {
-    function.steps.iter().map(Step::output_bytes).sum::<u32>().min(MAX_DATA_BYTES)
+    let bytes: u32 = function.steps.iter().map(Step::output_bytes).sum();
+    (bytes + function.exit.room_bytes()).min(MAX_DATA_BYTES)
 }
 
 fn no_namespace(source: io::Error) -> ProbeError {

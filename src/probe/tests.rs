@@ -9,7 +9,7 @@ use super::*;
 use crate::address::{FileOffset, Svma};
 use crate::arch::cost::SINGLE_STEPPED;
 use crate::launch::{Ending, Suspended};
-use crate::plan::{EntrySite, Exits, FunctionPlan, Limits, Weight};
+use crate::plan::{EntrySite, ExitPlan, Exits, FunctionPlan, Limits, Weight};
 
 /// The file offset of a function of a program linked without segments that differ in address and offset.
 fn offset_of(path: &Path, function: &str) -> u64 {
@@ -29,11 +29,18 @@ fn plan(path: &Path, function: &str, steps: Vec<Step>) -> Plan {
         declared: None,
         object: 0,
         address: Svma(offset),
-        entry: EntrySite { offset: FileOffset(offset), address: Svma(offset), cfa_offset: 8, class: SINGLE_STEPPED },
+        entry: EntrySite {
+            offset: FileOffset(offset),
+            address: Svma(offset),
+            cfa_offset: 8,
+            class: SINGLE_STEPPED,
+            obstacle: None,
+        },
         exits: Exits::Trampoline,
         steps,
         arguments: vec![],
         returns: None,
+        exit: ExitPlan::default(),
         unseen_exits: None,
         has_debug_info: true,
         limits: Limits::default(),

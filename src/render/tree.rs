@@ -28,6 +28,7 @@ fn add(lines: &mut Vec<String>, value: &Value, before: String, behind: &str, dep
     if columns + before.chars().count() <= COLUMNS
         || value.at_entry.is_some()
         || value.now.is_some()
+        || value.after.is_some()
         || depth > MAX_DEPTH
     {
         lines.push(whole);

@@ -11,7 +11,8 @@ use crate::report::{State, Value};
 /// Levels of structs and pointers that are shown within each other.
 const MAX_DEPTH: u32 = 5;
 
-/// `str = "text"`, `point = point {x: 1, y: 2}`, `"a long te"…`, `<unreadable: no readable memory is mapped at 0xdead>`.
+/// `str = "text"`, `point = point {x: 1, y: 2}`, `"a long te"…`, `<unreadable: no readable memory is mapped at 0xdead>`; `buf = "" ⇒ "hello"` where the
+/// call has changed it.
 #[must_use]
 pub fn named(value: &Value) -> String {
     labelled(value, 0)
@@ -49,7 +50,10 @@ fn with_entry(value: &Value, before: &Value, depth: u32) -> String {
 }
 
 pub(super) fn at_depth(value: &Value, depth: u32) -> String {
-    let then = then(value, depth);
+    let mut then = then(value, depth);
+    if let Some(after) = value.after.as_deref().filter(|_| depth < MAX_DEPTH) {
+        then = format!("{then} {} {}", "⇒".style(style::doubt()), at_depth(after, depth + 1));
+    }
     match value.now.as_deref().filter(|_| depth < MAX_DEPTH) {
         Some(now) => format!("{then} {}", format!("(now {})", at_depth(now, depth + 1)).style(style::doubt())),
         None => then,

@@ -4,12 +4,14 @@ mod fixture;
 pub mod gdb;
 mod lastwords;
 mod leftovers;
+mod page;
 mod process;
 mod report;
 mod session;
 
 pub use fixture::{Compiler, Fixture};
 pub use lastwords::{Lastwords, Outcome, reports_in, share_machine};
+pub use page::without_addresses;
 pub use process::{Finished, LIMIT, wait};
 pub use report::{Call, Report, Thread, number};
 pub use session::Session;

@@ -1,5 +1,6 @@
 //! Chores of this project: `cargo xtask --help`. Each prints the commands that it runs.
 
+mod bench;
 mod ebpf;
 mod kernels;
 mod packages;
@@ -18,6 +19,8 @@ enum Chore {
     Test(test::Arguments),
     /// Run the tests that depend on the kernel on older ones, in virtual machines.
     Kernels(kernels::Arguments),
+    /// Measure what recording costs on this machine.
+    Bench(bench::Arguments),
     /// Build the kernel side anew and write down what it was built from.
     Ebpf(ebpf::Arguments),
 }
@@ -26,6 +29,7 @@ fn main() -> ExitCode {
     let outcome = match Chore::parse() {
         Chore::Test(arguments) => test::run(&arguments),
         Chore::Kernels(arguments) => kernels::run(&arguments),
+        Chore::Bench(arguments) => bench::run(&arguments),
         Chore::Ebpf(arguments) => ebpf::run(&arguments),
     };
     match outcome {

@@ -127,6 +127,20 @@ pub fn as_root(program: &str) -> Command {
     command
 }
 
+/// Has cargo run what it builds as root: with sudo, unless root asks.
+pub fn run_as_root(cargo: &mut Command) {
+    if !nix::unistd::geteuid().is_root() {
+        eprintln!("what is run loads eBPF programs: sudo will run it as root");
+        cargo.args(["--config", &format!("target.'cfg(all())'.runner = {}", root_runner())]);
+    }
+}
+
+/// What cargo puts in front of a program, as a list in TOML: sudo would replace `PATH`, and with it the compilers for the fixtures.
+fn root_runner() -> String {
+    let path = std::env::var("PATH").unwrap_or_default();
+    format!("{:?}", ["sudo", "-E", "env", &format!("PATH={path}")])
+}
+
 /// A command as a shell would take it.
 pub fn as_typed(command: &Command) -> String {
     let variables = command

@@ -4,10 +4,13 @@ use crate::packages::{Package, install_missing};
 use crate::shell::{self, ChoreError};
 
 /// What fixtures are built with, and what runs them in special ways.
-pub const NEEDED: [Package; 7] = [
+pub const NEEDED: [Package; 10] = [
     Package { name: "gcc", provides: "gcc" },
     Package { name: "g++", provides: "g++" },
     Package { name: "clang", provides: "clang" },
+    Package { name: "libc++-dev", provides: "/usr/lib/x86_64-linux-gnu/libc++.so" },
+    Package { name: "libc++abi-dev", provides: "/usr/lib/x86_64-linux-gnu/libc++abi.so" },
+    Package { name: "gdb", provides: "gdb" },
     Package { name: "libc6-dev", provides: "/usr/include/stdio.h" },
     Package { name: "binutils", provides: "strip" },
     Package { name: "musl-tools", provides: "musl-gcc" },
@@ -33,17 +36,8 @@ pub fn run(arguments: &Arguments) -> Result<(), ChoreError> {
     if arguments.keep_going {
         cargo.arg("--no-fail-fast");
     }
-    if !nix::unistd::geteuid().is_root() {
-        eprintln!("the tests load eBPF programs: sudo will run them as root");
-        cargo.args(["--config", &format!("target.'cfg(all())'.runner = {}", root_runner())]);
-    }
+    shell::run_as_root(&mut cargo);
     let outcome = shell::run(cargo.args(&arguments.cargo_arguments));
     eprintln!("xtask: {}", if outcome.is_ok() { "all tests passed" } else { "TESTS FAILED" });
     outcome
-}
-
-/// What cargo puts in front of a test binary, as a list in TOML: sudo would replace `PATH`, and with it the compilers for the fixtures.
-fn root_runner() -> String {
-    let path = std::env::var("PATH").unwrap_or_default();
-    format!("{:?}", ["sudo", "-E", "env", &format!("PATH={path}")])
 }

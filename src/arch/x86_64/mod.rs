@@ -11,6 +11,8 @@ mod result;
 mod stack;
 mod targets;
 
+use lastwords_abi::record::RESULT_WORDS;
+
 use super::code::Code;
 use super::cost::{Calibration, ClassId, ProbeClass};
 use super::instruction::Instruction;
@@ -25,6 +27,7 @@ pub struct X86_64;
 
 /// DWARF numbers (psABI figure 3.36).
 const RAX: u16 = 0;
+const RDX: u16 = 1;
 const RBP: u16 = 6;
 const RSP: u16 = 7;
 /// The return address, in call frame information.
@@ -162,6 +165,14 @@ impl Architecture for X86_64 {
         RAX
     }
 
+    fn result_registers(&self) -> [u16; RESULT_WORDS] {
+        [RAX, RDX]
+    }
+
+    fn hidden_result_register(&self) -> u16 {
+        SYSTEM_V_ORDER[0]
+    }
+
     fn address_bits(&self) -> u32 {
         // With five-level page tables it would be 56, but the kernel gives such addresses to those only who ask for them (mmap(2) hints).
         47
@@ -213,10 +224,11 @@ impl Architecture for X86_64 {
             return Err(InspectError::NotProbeable(code.entry()));
         }
         let repeats = flow.branch_targets.contains(&code.entry().0);
+        let has_unknown_targets = flow.has_unknown_targets;
         let exits = match flow.error {
             Some(error) => Err(error),
             None => Ok(flow.exits),
         };
-        Ok(Inspection { entry, candidates, repeats, exits })
+        Ok(Inspection { entry, candidates, repeats, has_unknown_targets, exits })
     }
 }

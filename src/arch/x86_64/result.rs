@@ -1,6 +1,8 @@
-//! Where results come back (psABI section 3.2.3), as far as a probe can see it: two integer registers.
+//! Where results come back: in which of the two integer registers, in memory, or where no probe can see them (psABI section 3.2.3).
 
-use crate::arch::ReturnPlace;
+mod rust;
+
+use crate::arch::{ResultPart, ResultSpot, ReturnPlace};
 use crate::dwarf::function::Language;
 use crate::dwarf::types::{Aggregate, Type, TypeId, TypeKind, TypeTable};
 
@@ -20,21 +22,29 @@ pub fn return_place(ty: TypeId, language: Language, types: &TypeTable) -> Option
     let Some(size) = resolved.size else {
         return Some(unavailable(format!("the size of `{}` is not known", resolved.name)));
     };
-    Some(match &resolved.kind {
-        TypeKind::Integer { .. }
-        | TypeKind::Bool
-        | TypeKind::Character { .. }
-        | TypeKind::Enumeration { .. }
-        | TypeKind::Pointer { .. } => integer(size),
-        TypeKind::Float => unavailable(format!("in register {}", float_register(resolved))),
-        TypeKind::Aggregate(aggregate) => match language {
-            Language::C => c_aggregate(ty, size, types),
-            Language::Rust => rust_aggregate(resolved, aggregate, size, types),
-            // A class with a destructor or a copy constructor of its own comes back in memory, however small it is
-            // (Itanium C++ ABI, section 3.1.3.1); its type does not say so.
-            _ => unavailable("a class: whether it comes back in registers is not known".into()),
-        },
-        TypeKind::Unsupported(reason) => unavailable(reason.clone()),
+    Some(match (&resolved.kind, language) {
+        (
+            TypeKind::Integer { .. }
+            | TypeKind::Bool
+            | TypeKind::Character { .. }
+            | TypeKind::Enumeration { .. }
+            | TypeKind::Pointer { .. },
+            _,
+        ) => integers(size),
+        (TypeKind::Float, _) => unavailable(format!("in register {}", float_register(resolved))),
+        (TypeKind::Aggregate(aggregate), _) if aggregate.is_declaration => {
+            unavailable(format!("`{}` is only declared", resolved.name))
+        }
+        (TypeKind::Aggregate(_), Language::C | Language::Cpp | Language::Rust)
+        | (TypeKind::Array { .. }, Language::Rust)
+            if size > MAX_REGISTER_BYTES =>
+        {
+            ReturnPlace::Memory { size, certain: true }
+        }
+        (TypeKind::Aggregate(_), Language::C) => c_aggregate(ty, size, types),
+        (TypeKind::Aggregate(aggregate), Language::Cpp) => class(ty, aggregate, size, types),
+        (TypeKind::Aggregate(_) | TypeKind::Array { .. }, Language::Rust) => rust::return_place(ty, size, types),
+        (TypeKind::Unsupported(reason), _) => unavailable(reason.clone()),
         _ => unavailable(format!("how a `{}` comes back is not known", resolved.name)),
     })
 }
@@ -43,11 +53,13 @@ fn unavailable(reason: String) -> ReturnPlace {
     ReturnPlace::Unavailable(reason)
 }
 
-fn integer(size: u64) -> ReturnPlace {
-    match u32::try_from(size) {
-        Ok(size) if u64::from(size) <= MAX_REGISTER_BYTES => ReturnPlace::Integer { size },
-        _ => unavailable("in memory that the caller provides".into()),
+/// In rax, or in both.
+fn integers(size: u64) -> ReturnPlace {
+    if size > MAX_REGISTER_BYTES {
+        return unavailable("no register is as large as it".into());
     }
+    let classes = [Class::Integer; 2];
+    ReturnPlace::Registers { parts: parts(&classes[..size.div_ceil(8) as usize], size), certain: true }
 }
 
 /// `long double` is the only type that comes back on the x87 stack; `__float128` has its size and does not.
@@ -56,18 +68,31 @@ fn float_register(float: &Type) -> &'static str {
     if is_x87 { "st0" } else { "xmm0" }
 }
 
-/// Rust's own ABI passes a pair of scalars as the psABI passes two integers: `&str` and other slices, `&dyn Trait`.
-fn rust_aggregate(ty: &Type, aggregate: &Aggregate, size: u64, types: &TypeTable) -> ReturnPlace {
-    let is_word = |ty| {
-        let ty = types.resolve(ty);
-        ty.size == Some(8) && matches!(ty.kind, TypeKind::Pointer { .. } | TypeKind::Integer { .. })
-    };
-    let is_pointer = ["&", "*const ", "*mut "].iter().any(|prefix| ty.name.starts_with(prefix));
-    let is_pair = matches!(&aggregate.members[..], [a, b] if is_word(a.ty) && is_word(b.ty));
-    if is_pointer && is_pair && size == MAX_REGISTER_BYTES && aggregate.variants.is_none() {
-        return ReturnPlace::Integer { size: MAX_REGISTER_BYTES as u32 };
+/// A class comes back in memory, however small it is, if copying or destroying it is more than moving bytes (Itanium C++ ABI, section
+/// 3.1.3.1). clang's debug info says which it is from DWARF 5 on; else its members suggest it.
+fn class(ty: TypeId, aggregate: &Aggregate, size: u64, types: &TypeTable) -> ReturnPlace {
+    if aggregate.is_passed_by_reference {
+        return ReturnPlace::Memory { size, certain: true };
     }
-    unavailable("Rust does not promise where a result of this type is".into())
+    if !aggregate.is_passed_by_value && has_destructor(ty, types, MAX_DEPTH) {
+        return ReturnPlace::Memory { size, certain: false };
+    }
+    match c_aggregate(ty, size, types) {
+        ReturnPlace::Registers { parts, .. } => ReturnPlace::Registers { parts, certain: aggregate.is_passed_by_value },
+        other => other,
+    }
+}
+
+/// Whether a class, or a part of it, has a destructor.
+fn has_destructor(ty: TypeId, types: &TypeTable, depth: u32) -> bool {
+    match &types.resolve(ty).kind {
+        TypeKind::Aggregate(aggregate) => {
+            aggregate.has_destructor
+                || depth > 0 && aggregate.members.iter().any(|member| has_destructor(member.ty, types, depth - 1))
+        }
+        TypeKind::Array { of, .. } => depth > 0 && has_destructor(*of, types, depth - 1),
+        _ => false,
+    }
 }
 
 /// The class of eight bytes of an aggregate. INTEGER wins over SSE where both are in the same eight bytes.
@@ -78,20 +103,64 @@ enum Class {
     Integer,
 }
 
+/// Why an aggregate has no classes.
+enum Unclassified {
+    /// Its class is MEMORY.
+    Memory,
+    /// It is another one that is not read, or not known.
+    Because(&'static str),
+}
+
 fn c_aggregate(ty: TypeId, size: u64, types: &TypeTable) -> ReturnPlace {
-    if size > MAX_REGISTER_BYTES {
-        return unavailable("in memory that the caller provides".into());
+    match classes_of(ty, size, types) {
+        Ok(classes) if classes.iter().all(|class| *class == Class::None) => {
+            unavailable("nothing in it has a value".into())
+        }
+        Ok(classes) => ReturnPlace::Registers { parts: parts(&classes, size), certain: true },
+        Err(Unclassified::Memory) => ReturnPlace::Memory { size, certain: true },
+        Err(Unclassified::Because(reason)) => unavailable(reason.into()),
     }
+}
+
+/// The classes of all eight bytes of a small aggregate.
+fn classes_of(ty: TypeId, size: u64, types: &TypeTable) -> Result<Vec<Class>, Unclassified> {
     let mut classifier = Classifier { types, classes: [Class::None; 2], fuel: MAX_TYPES };
-    if let Err(reason) = classifier.classify(ty, 0, MAX_DEPTH) {
-        return unavailable(reason.into());
-    }
-    let classes = classifier.classes;
-    match &classes[..size.div_ceil(8) as usize] {
-        [Class::Integer] | [Class::Integer, Class::Integer] => integer(size),
-        [Class::Sse, ..] if !classes.contains(&Class::Integer) => unavailable("in register xmm0".into()),
-        [..] if classes.contains(&Class::Integer) => unavailable("partly in register xmm0".into()),
-        _ => unavailable("nothing in it has a value".into()),
+    classifier.classify(ty, 0, MAX_DEPTH)?;
+    let count = size.div_ceil(8).min(MAX_REGISTER_BYTES / 8);
+    Ok(classifier.classes[..count as usize].to_vec())
+}
+
+/// Each eight bytes in the next register of its kind.
+fn parts(classes: &[Class], size: u64) -> Vec<ResultPart> {
+    let mut registers = Registers::default();
+    let part = |(index, class): (usize, &Class)| {
+        let spot = registers.next(*class);
+        let size = size.saturating_sub(index as u64 * 8).min(8) as u32;
+        ResultPart { size, spot }
+    };
+    classes.iter().enumerate().map(part).collect()
+}
+
+/// Registers that are handed out so far.
+#[derive(Default)]
+struct Registers {
+    words: usize,
+    vectors: u32,
+}
+
+impl Registers {
+    fn next(&mut self, class: Class) -> ResultSpot {
+        match class {
+            Class::Integer => {
+                self.words += 1;
+                ResultSpot::Word(self.words - 1)
+            }
+            Class::Sse => {
+                self.vectors += 1;
+                ResultSpot::Unavailable(format!("in register xmm{}", self.vectors - 1))
+            }
+            Class::None => ResultSpot::Unavailable("nothing in it has a value".into()),
+        }
     }
 }
 
@@ -103,37 +172,47 @@ struct Classifier<'a> {
 }
 
 impl Classifier<'_> {
-    fn classify(&mut self, ty: TypeId, offset: u64, depth: u32) -> Result<(), &'static str> {
+    fn classify(&mut self, ty: TypeId, offset: u64, depth: u32) -> Result<(), Unclassified> {
+        use Unclassified::Because;
         let resolved = self.types.resolve(ty);
-        self.fuel = self.fuel.checked_sub(1).ok_or("its type has too many members")?;
-        let depth = depth.checked_sub(1).ok_or("its type is nested too deeply")?;
+        self.fuel = self.fuel.checked_sub(1).ok_or(Because("its type has too many members"))?;
+        let depth = depth.checked_sub(1).ok_or(Because("its type is nested too deeply"))?;
         match &resolved.kind {
-            TypeKind::Aggregate(aggregate) => aggregate
-                .members
-                .iter()
-                .try_for_each(|member| self.classify(member.ty, offset.saturating_add(member.offset), depth)),
+            TypeKind::Aggregate(aggregate) => {
+                let part = aggregate.variants.as_ref();
+                if let Some(discriminant) = part.and_then(|part| part.discriminant) {
+                    self.scalar(Class::Integer, offset.saturating_add(discriminant.offset), Some(discriminant.size))?;
+                }
+                let variants = part.iter().flat_map(|part| &part.variants).map(|variant| &variant.member);
+                let mut members = aggregate.members.iter().chain(variants);
+                members.try_for_each(|member| self.classify(member.ty, offset.saturating_add(member.offset), depth))
+            }
             TypeKind::Array { of, counts } => {
-                let element = self.types.resolve(*of).size.filter(|&size| size > 0).ok_or("an element has no size")?;
+                let element = self.types.resolve(*of).size.filter(|&size| size > 0);
+                let element = element.ok_or(Because("an element has no size"))?;
                 let count = counts.iter().try_fold(1u64, |all, count| all.checked_mul((*count)?)).unwrap_or(0);
                 (0..count.min(MAX_REGISTER_BYTES)).try_for_each(|index| {
                     self.classify(*of, offset.saturating_add(index.saturating_mul(element)), depth)
                 })
             }
-            TypeKind::Float if float_register(resolved) == "st0" => Err("in register st0"),
+            TypeKind::Float if float_register(resolved) == "st0" => Err(Because("in register st0")),
             TypeKind::Float => self.scalar(Class::Sse, offset, resolved.size),
-            TypeKind::Unsupported(_) => Err("the type of a member is not understood"),
+            TypeKind::Unsupported(_) => Err(Because("the type of a member is not understood")),
+            TypeKind::BitField { .. } => self.mark(Class::Integer, offset, resolved.size),
             _ => self.scalar(Class::Integer, offset, resolved.size),
         }
     }
 
-    fn scalar(&mut self, class: Class, offset: u64, size: Option<u64>) -> Result<(), &'static str> {
-        let size = size.filter(|&size| size > 0).ok_or("the size of a member is not known")?;
-        if !offset.is_multiple_of(size) {
-            return Err("in memory that the caller provides: its members are not aligned");
-        }
+    fn scalar(&mut self, class: Class, offset: u64, size: Option<u64>) -> Result<(), Unclassified> {
+        let is_aligned = size.is_some_and(|size| size > 0 && offset.is_multiple_of(size));
+        if size.is_some() && !is_aligned { Err(Unclassified::Memory) } else { self.mark(class, offset, size) }
+    }
+
+    fn mark(&mut self, class: Class, offset: u64, size: Option<u64>) -> Result<(), Unclassified> {
+        let size = size.ok_or(Unclassified::Because("the size of a member is not known"))?;
         for eight in offset / 8..offset.saturating_add(size).div_ceil(8) {
             let slot = usize::try_from(eight).ok().and_then(|eight| self.classes.get_mut(eight));
-            let slot = slot.ok_or("its members reach beyond its size")?;
+            let slot = slot.ok_or(Unclassified::Because("its members reach beyond its size"))?;
             if *slot != Class::Integer {
                 *slot = class;
             }
@@ -143,15 +222,15 @@ impl Classifier<'_> {
 }
 
 #[cfg(test)]
-mod tests {
+pub mod tests {
     use super::*;
     use crate::dwarf::types::Member;
 
-    fn scalar(types: &mut TypeTable, name: &str, size: u64, kind: TypeKind) -> TypeId {
+    pub fn scalar(types: &mut TypeTable, name: &str, size: u64, kind: TypeKind) -> TypeId {
         types.push(Type { name: name.into(), size: Some(size), kind })
     }
 
-    fn aggregate(types: &mut TypeTable, name: &str, size: u64, members: &[(u64, TypeId)]) -> TypeId {
+    pub fn aggregate(types: &mut TypeTable, name: &str, size: u64, members: &[(u64, TypeId)]) -> TypeId {
         let members = members.iter().map(|&(offset, ty)| Member { name: String::new(), offset, ty }).collect();
         let kind = TypeKind::Aggregate(Aggregate { members, ..Aggregate::default() });
         types.push(Type { name: name.into(), size: Some(size), kind })
@@ -175,7 +254,10 @@ mod tests {
         let big = aggregate(types, "big", 24, &[(0, long), (8, long), (16, long)]);
         let packed = aggregate(types, "packed", 9, &[(0, int), (1, long)]);
         let unavailable = |reason: &str| Some(ReturnPlace::Unavailable(reason.into()));
-        let integer = |size| Some(ReturnPlace::Integer { size });
+        let integer = |size| Some(integers(size));
+        let memory = |size| Some(ReturnPlace::Memory { size, certain: true });
+        let in_vector = |size| ResultPart { size, spot: ResultSpot::Unavailable("in register xmm0".into()) };
+        let half = vec![in_vector(8), ResultPart { size: 8, spot: ResultSpot::Word(0) }];
         let cases = [
             (void, None),
             (int, integer(4)),
@@ -185,27 +267,48 @@ mod tests {
             (quad, unavailable("in register xmm0")),
             (pair, integer(16)),
             (mixed, integer(8)),
-            (split, unavailable("partly in register xmm0")),
-            (floats, unavailable("in register xmm0")),
-            (big, unavailable("in memory that the caller provides")),
-            (packed, unavailable("in memory that the caller provides: its members are not aligned")),
+            (split, Some(ReturnPlace::Registers { parts: half, certain: true })),
+            (floats, Some(ReturnPlace::Registers { parts: vec![in_vector(8)], certain: true })),
+            (big, memory(24)),
+            (packed, memory(9)),
         ];
         for (ty, expected) in cases {
             assert_eq!(return_place(ty, Language::C, types), expected, "{}", types.get(ty).name);
         }
     }
 
-    /// Guards against taking the pointer in rax for the value of a C++ class that is returned in memory (`std::unique_ptr`).
+    /// Guards against taking the pointer in rax for the value of a C++ class that is returned in memory (`std::unique_ptr`), or the other way round.
     #[test]
-    fn classes_and_rust_structs_are_not_guessed() {
+    fn classes_come_back_as_debug_info_says_or_suggests() {
         let types = &mut TypeTable::default();
-        let long = scalar(types, "usize", 8, TypeKind::Integer { signed: false });
-        let slice = aggregate(types, "&[u32]", 16, &[(0, long), (8, long)]);
-        let pair = aggregate(types, "Pair", 16, &[(0, long), (8, long)]);
-        assert_eq!(return_place(slice, Language::Rust, types), Some(ReturnPlace::Integer { size: 16 }));
-        for language in [Language::Rust, Language::Cpp] {
-            assert!(matches!(return_place(pair, language, types), Some(ReturnPlace::Unavailable(_))), "{language:?}");
+        let long = scalar(types, "long", 8, TypeKind::Integer { signed: true });
+        let mut class = |known: fn(&mut Aggregate)| {
+            let mut aggregate =
+                Aggregate { members: vec![Member { name: "p".into(), offset: 0, ty: long }], ..Aggregate::default() };
+            known(&mut aggregate);
+            types.push(Type { name: "class".into(), size: Some(8), kind: TypeKind::Aggregate(aggregate) })
+        };
+        let by_reference = class(|it| it.is_passed_by_reference = true);
+        let by_value = class(|it| it.is_passed_by_value = true);
+        let destroyed = class(|it| it.has_destructor = true);
+        let plain = class(|_| {});
+        let holder = aggregate(types, "holder", 8, &[(0, destroyed)]);
+        let memory = |certain| Some(ReturnPlace::Memory { size: 8, certain });
+        let registers = |certain| match integers(8) {
+            ReturnPlace::Registers { parts, .. } => Some(ReturnPlace::Registers { parts, certain }),
+            other => panic!("{other:?}"),
+        };
+        let cases = [
+            (by_reference, memory(true)),
+            (by_value, registers(true)),
+            (destroyed, memory(false)),
+            (holder, memory(false)),
+            (plain, registers(false)),
+        ];
+        for (ty, expected) in cases {
+            assert_eq!(return_place(ty, Language::Cpp, types), expected);
         }
+        assert!(matches!(return_place(plain, Language::Go, types), Some(ReturnPlace::Unavailable(_))));
     }
 
     /// Guards against a type of damaged debug info that holds itself.

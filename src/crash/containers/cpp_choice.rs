@@ -22,7 +22,8 @@ pub fn optional(place: Place<'_>, value: &Value) -> Option<Value> {
 
 /// `std::variant`: the value of the one type that it holds.
 pub fn variant(place: Place<'_>, value: &Value) -> Option<Value> {
-    let (index, storage) = (place.find("_M_index")?, place.find("_M_u")?);
+    let of = |names: [&str; 2]| names.into_iter().find_map(|name| place.find(name));
+    let (index, storage) = (of(["_M_index", "__index"])?, of(["_M_u", "__data"])?);
     let nothing = u64::MAX >> (64 - 8 * index.ty().size.filter(|size| (1..=8).contains(size))?);
     let number = index.number()?;
     if number == nothing {
@@ -36,7 +37,7 @@ pub fn variant(place: Place<'_>, value: &Value) -> Option<Value> {
 
 /// A type's name as people write it.
 fn usual_name(ty: &str) -> &str {
-    let strings = ["std::__cxx11::basic_string<char,", "std::basic_string<char,"];
+    let strings = ["std::__cxx11::basic_string<char,", "std::__1::basic_string<char,", "std::basic_string<char,"];
     if strings.iter().any(|string| ty.starts_with(string)) { "std::string" } else { ty }
 }
 
@@ -67,7 +68,8 @@ pub fn tuple(place: Place<'_>, value: &Value) -> Option<Value> {
     (is_complete && !parts.is_empty()).then(|| in_parentheses(&parts, value))
 }
 
-fn in_parentheses(parts: &[Place<'_>], value: &Value) -> Value {
+/// Parts without names.
+pub fn in_parentheses(parts: &[Place<'_>], value: &Value) -> Value {
     let parts: Vec<Value> = parts.iter().enumerate().map(|(index, part)| part.named(Some(index.to_string()))).collect();
     let list: Vec<Json> = parts.iter().map(|part| part.value.clone()).collect();
     with_parts(Value { value: list.into(), ..value.clone() }, parts)

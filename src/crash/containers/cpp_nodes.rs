@@ -1,4 +1,4 @@
-//! C++'s containers of nodes, as libstdc++ has them: trees, hash tables and lists. Walks are bounded, and end at a node that was there before.
+//! C++'s containers of nodes: trees, hash tables and lists. Nodes are found as by a plan; walks are bounded, and end at a node that was there before.
 
 use std::collections::HashSet;
 
@@ -7,13 +7,16 @@ use serde_json::Value as Json;
 use super::Place;
 use crate::address::Avma;
 use crate::crash::decode::{Pointees, list as as_list, with_parts};
-use crate::dwarf::types::{TypeId, TypeKind, TypeTable};
+use crate::dwarf::types::TypeId;
+use crate::plan::Followed;
+use crate::plan::containers::leads;
+use crate::plan::nodes::{Links, Node, Tree};
 use crate::report::{Address, State, Value};
 
 /// Nodes of a tree on the way to its next element.
 const MAX_HEIGHT: usize = 128;
-/// Types in types that are looked at for an alignment.
-const MAX_TYPES: u32 = 256;
+/// Why a walk ends early, where nothing is wrong with the container.
+const NOT_KNOWN: &str = "was not captured";
 
 /// What one node holds.
 pub struct Entry(pub Value);
@@ -58,24 +61,108 @@ pub fn hash_set(place: Place<'_>, value: &Value) -> Option<Value> {
 
 /// `std::list`.
 pub fn list(place: Place<'_>, value: &Value) -> Option<Value> {
-    let head = place.find("_M_node")?;
-    let count = head.find("_M_size")?.number()?;
-    let next = head.find("_M_next")?;
-    let of = place.parameter(0)?;
-    Some(chain(place, next, of, count)?.told(as_set, value))
+    let count = place.find("_M_node")?.find("_M_size")?.number()?;
+    Some(walk_of(place, count)?.told(as_set, value))
+}
+
+/// `std::forward_list`, which does not say how long it is.
+pub fn forward_list(place: Place<'_>, value: &Value) -> Option<Value> {
+    place.find("_M_head")?;
+    Some(walk_of(place, u64::MAX)?.told_without_count(place, value))
 }
 
 /// What a walk has found.
-struct Walk {
+pub struct Walk {
     entries: Vec<Entry>,
     count: u64,
     /// Why it ended before its end.
     problem: Option<String>,
+    /// It ended at NULL, where a list ends that does not say how long it is.
+    ends_at_null: bool,
 }
 
 impl Walk {
-    fn told(self, tell: fn(Value, Vec<Entry>, u64) -> Value, value: &Value) -> Value {
-        let Self { entries, count, problem } = self;
+    /// Of a container with `count` elements, the first of which is in the node at `first`. `None` where nodes have no links.
+    pub fn from(place: Place<'_>, first: u64, node: &Node, count: u64) -> Option<Self> {
+        let mut walk = Self { entries: Vec::new(), count, problem: None, ends_at_null: false };
+        match node.links {
+            Links::List { next, .. } => walk.along(place, first, node, next.into()),
+            Links::Up { tree, .. } => walk.through(place, first, node, tree),
+            Links::None | Links::Down { .. } => return None,
+        }
+        Some(walk)
+    }
+
+    fn along(&mut self, place: Place<'_>, first: u64, layout: &Node, next_at: u64) {
+        let wanted = self.count.min(place.behind.max_elements()) as usize;
+        let (mut seen, mut node) = (HashSet::new(), first);
+        while self.entries.len() < wanted {
+            if node == 0 || !seen.insert(node) {
+                self.ends_at_null = node == 0;
+                self.problem = Some(format!("the list is damaged: it leads to {node:#x}"));
+                break;
+            }
+            let next = node.checked_add(next_at).and_then(|at| word(place.behind, at));
+            let (Some(entry), Some(next)) = (Entry::read(&place, layout.of, Address(node), layout.at.into()), next)
+            else {
+                self.problem = Some(format!("the node at {node:#x} {NOT_KNOWN}"));
+                break;
+            };
+            self.entries.push(entry);
+            node = next;
+        }
+    }
+
+    /// A red-black tree in order, from the smallest element on, as an iterator goes: plans record it in that order too.
+    fn through(&mut self, place: Place<'_>, first: u64, layout: &Node, tree: Tree) {
+        let links = TreeLinks { place, tree };
+        let wanted = self.count.min(place.behind.max_elements()) as usize;
+        let (mut seen, mut at) = (HashSet::new(), first);
+        while self.entries.len() < wanted {
+            if at == 0 || !seen.insert(at) {
+                self.problem = Some(format!("the tree is damaged: it leads to {at:#x}"));
+                return;
+            }
+            let Some(entry) = Entry::read(&place, layout.of, Address(at), layout.at.into()) else {
+                self.problem = Some(format!("the node at {at:#x} {NOT_KNOWN}"));
+                return;
+            };
+            self.entries.push(entry);
+            if self.entries.len() < wanted {
+                match links.next(at) {
+                    Ok(next) => at = next,
+                    Err(problem) => {
+                        self.problem = Some(problem);
+                        return;
+                    }
+                }
+            }
+        }
+    }
+
+    /// A list that does not say how long it is.
+    pub fn told_without_count(mut self, place: Place<'_>, value: &Value) -> Value {
+        self.count = self.entries.len() as u64;
+        if self.ends_at_null {
+            self.problem = None;
+        }
+        let is_cut = self.problem.is_some();
+        let is_full = self.count == place.behind.max_elements();
+        let count = self.count;
+        let told = self.told(as_set, value);
+        match is_full {
+            true => {
+                let reason = Some(format!("only its first {count} elements are shown"));
+                Value { length: None, state: State::Truncated, reason, ..told }
+            }
+            false if is_cut => Value { length: None, ..told },
+            false => told,
+        }
+    }
+
+    /// A list or a map.
+    pub fn told(self, tell: fn(Value, Vec<Entry>, u64) -> Value, value: &Value) -> Value {
+        let Self { entries, count, problem, .. } = self;
         let got = entries.len();
         let told = tell(Value { length: Some(count), ..value.clone() }, entries, count);
         match problem {
@@ -92,101 +179,63 @@ impl Walk {
     }
 }
 
-/// A red-black tree in order, from the smallest on.
 fn tree(place: Place<'_>) -> Option<Walk> {
-    let header = place.find("_M_header")?;
     let count = place.find("_M_node_count")?.number()?;
-    let of = place.find_by(&mut |_, member| member.base_name() == "std::_Rb_tree")?.parameter(1)?;
-    let node_size = header.ty().size?;
-    let [root, left, right] = ["_M_parent", "_M_left", "_M_right"].map(|name| header.member(name));
-    let offset_of = |link: Place<'_>| (link.at - header.at) as u64;
-    let (left, right) = (offset_of(left?), offset_of(right?));
-    let offset = round_up(node_size, alignment(of, place.decoder.types, &mut { MAX_TYPES }))?;
-    let link = |node: u64, offset: u64| word(place.behind, node.checked_add(offset)?);
-    let mut walk = Walk { entries: Vec::new(), count, problem: None };
-    let wanted = count.min(place.behind.max_elements()) as usize;
-    let (mut seen, mut above, mut at) = (HashSet::new(), Vec::new(), root?.number()?);
-    while walk.entries.len() < wanted {
-        while at != 0 {
-            if !seen.insert(at) || above.len() == MAX_HEIGHT {
-                walk.problem = Some(format!("the tree is damaged: it leads back to {at:#x}"));
-                return Some(walk);
-            }
-            above.push(at);
-            let Some(next) = link(at, left) else {
-                walk.problem = Some(format!("the node at {at:#x} was not captured"));
-                return Some(walk);
-            };
-            at = next;
-        }
-        let Some(node) = above.pop() else {
-            walk.problem = Some(format!("the tree is damaged: it has {} nodes", walk.entries.len()));
-            return Some(walk);
-        };
-        let (entry, next) = (Entry::read(&place, of, Address(node), offset), link(node, right));
-        let (Some(entry), Some(next)) = (entry, next) else {
-            walk.problem = Some(format!("the node at {node:#x} was not captured"));
-            return Some(walk);
-        };
-        walk.entries.push(entry);
-        at = next;
+    let tree = place.find_by(&mut |_, member| member.base_name() == "std::_Rb_tree")?;
+    walk_of(tree, count)
+}
+
+/// A walk from where a plan would begin it.
+fn walk_of(place: Place<'_>, count: u64) -> Option<Walk> {
+    let lead = leads(place.ty(), place.aggregate()?, place.decoder.types)?.into_iter().next()?;
+    let (first_at, Followed::Node(node)) = lead else { return None };
+    Walk::from(place, place.word(first_at)?, &node, count)
+}
+
+/// How the nodes of a tree hang together.
+struct TreeLinks<'p> {
+    place: Place<'p>,
+    tree: Tree,
+}
+
+impl TreeLinks<'_> {
+    fn link(&self, node: u64, offset: u16) -> Result<u64, String> {
+        let link = node.checked_add(offset.into()).and_then(|at| word(self.place.behind, at));
+        link.ok_or_else(|| format!("the node at {node:#x} {NOT_KNOWN}"))
     }
-    Some(walk)
+
+    /// The node with the next greater element: the leftmost one below the right child, or else the first one above that has this on its left.
+    fn next(&self, node: u64) -> Result<u64, String> {
+        let mut at = self.link(node, self.tree.right)?;
+        if at != 0 {
+            for _ in 0..MAX_HEIGHT {
+                match self.link(at, self.tree.left)? {
+                    0 => return Ok(at),
+                    left => at = left,
+                }
+            }
+            return Err("the tree is damaged: it has no end".into());
+        }
+        let mut below = node;
+        for _ in 0..MAX_HEIGHT {
+            let above = self.link(below, self.tree.parent)?;
+            if self.link(above, self.tree.right)? != below {
+                return Ok(above);
+            }
+            below = above;
+        }
+        Err("the tree is damaged: it has no end".into())
+    }
 }
 
 fn hash_table(place: Place<'_>) -> Option<Walk> {
-    let count = place.find("_M_element_count")?.number()?;
-    let of = place.find_by(&mut |_, member| member.base_name() == "std::_Hashtable")?.parameter(1)?;
-    let next = place.find("_M_before_begin")?.find("_M_nxt")?;
-    chain(place, next, of, count)
-}
-
-/// Nodes of which each begins with what `first` is the first of: a base class with a pointer to the next one.
-fn chain(place: Place<'_>, first: Place<'_>, of: TypeId, count: u64) -> Option<Walk> {
-    let base = first.pointee()?;
-    let base_size = place.decoder.types.resolve(base).size?;
-    let offset = round_up(base_size, alignment(of, place.decoder.types, &mut { MAX_TYPES }))?;
-    let mut walk = Walk { entries: Vec::new(), count, problem: None };
-    let wanted = count.min(place.behind.max_elements()) as usize;
-    let (mut seen, mut node) = (HashSet::new(), first.number()?);
-    while walk.entries.len() < wanted {
-        if node == 0 || !seen.insert(node) {
-            walk.problem = Some(format!("the list is damaged: it leads to {node:#x}"));
-            break;
-        }
-        // The pointer to the next one is the first member of the base class, as it is in the head.
-        let (entry, next) = (Entry::read(&place, of, Address(node), offset), word(place.behind, node));
-        let (Some(entry), Some(next)) = (entry, next) else {
-            walk.problem = Some(format!("the node at {node:#x} was not captured"));
-            break;
-        };
-        walk.entries.push(entry);
-        node = next;
-    }
-    Some(walk)
+    let table = place.find_by(&mut |_, member| member.base_name() == "std::_Hashtable")?;
+    walk_of(table, place.find("_M_element_count")?.number()?)
 }
 
 fn word(behind: &dyn Pointees, at: u64) -> Option<u64> {
     let bytes = behind.bytes(Avma(at), 8);
     Some(u64::from_le_bytes(bytes.get(0, 8).ok()?.try_into().ok()?))
-}
-
-fn round_up(offset: u64, to: u64) -> Option<u64> {
-    offset.checked_next_multiple_of(to)
-}
-
-/// The alignment of a type: that of the widest number in it (psABI, 3.1.2). `fuel` bounds how many types are looked at.
-fn alignment(ty: TypeId, types: &TypeTable, fuel: &mut u32) -> u64 {
-    let ty = types.resolve(ty);
-    *fuel = fuel.saturating_sub(1);
-    match &ty.kind {
-        _ if *fuel == 0 => 1,
-        TypeKind::Aggregate(aggregate) => {
-            aggregate.members.iter().map(|member| alignment(member.ty, types, fuel)).max().unwrap_or(1)
-        }
-        TypeKind::Array { of, .. } => alignment(*of, types, fuel),
-        _ => ty.size.filter(|size| size.is_power_of_two() && *size <= 16).unwrap_or(1),
-    }
 }
 
 /// A list of elements.

@@ -7,17 +7,22 @@ mod cpp_choice;
 mod cpp_function;
 mod cpp_list;
 mod cpp_nodes;
+mod cpp_queue;
 mod cpp_text;
 mod elements;
+mod libcxx;
 mod place;
 mod rust_hash;
 mod rust_list;
+mod rust_object;
 mod rust_pointer;
 mod rust_text;
+mod rust_tree;
 mod wrapper;
 
 pub use place::Place;
 
+use crate::plan::containers::without_version;
 use crate::report::Value;
 
 /// Decodes one family of types; `None` where the members are not as expected.
@@ -31,6 +36,12 @@ const KNOWN: &[(&str, Recognise)] = &[
     ("alloc::vec::Vec", rust_list::vec),
     ("alloc::rc::Rc", rust_pointer::counted),
     ("alloc::sync::Arc", rust_pointer::counted),
+    ("alloc::rc::Weak", rust_pointer::weak),
+    ("alloc::sync::Weak", rust_pointer::weak),
+    ("alloc::ffi::c_str::CString", rust_text::c_string),
+    ("alloc::collections::vec_deque::VecDeque", rust_list::queue),
+    ("alloc::collections::btree::map::BTreeMap", rust_tree::map),
+    ("alloc::collections::btree::set::BTreeSet", rust_tree::set),
     ("std::collections::hash::map::HashMap", rust_hash::map),
     ("std::collections::hash::set::HashSet", rust_hash::set),
     ("core::cell::Cell", wrapper::value),
@@ -55,6 +66,7 @@ const KNOWN: &[(&str, Recognise)] = &[
     ("std::vector", cpp_list::vector),
     ("std::array", cpp_list::array),
     ("std::span", cpp_list::span),
+    ("std::weak_ptr", wrapper::pointer),
     ("std::unique_ptr", wrapper::pointer),
     ("std::shared_ptr", wrapper::pointer),
     ("std::reference_wrapper", wrapper::pointer),
@@ -70,7 +82,34 @@ const KNOWN: &[(&str, Recognise)] = &[
     ("std::unordered_map", cpp_nodes::hash_map),
     ("std::unordered_set", cpp_nodes::hash_set),
     ("std::list", cpp_nodes::list),
+    ("std::forward_list", cpp_nodes::forward_list),
+    ("std::unordered_multimap", cpp_nodes::hash_map),
+    ("std::unordered_multiset", cpp_nodes::hash_set),
+    ("std::deque", cpp_queue::deque),
+    ("std::queue", wrapper::adapted),
+    ("std::stack", wrapper::adapted),
+    ("std::priority_queue", wrapper::adapted),
     ("std::function", cpp_function::function),
+    ("std::basic_string", libcxx::string),
+    ("std::basic_string_view", libcxx::view),
+    ("std::span", libcxx::view),
+    ("std::vector", libcxx::vector),
+    ("std::array", libcxx::array),
+    ("std::list", libcxx::list),
+    ("std::forward_list", libcxx::forward_list),
+    ("std::map", libcxx::map),
+    ("std::multimap", libcxx::map),
+    ("std::set", libcxx::set),
+    ("std::multiset", libcxx::set),
+    ("std::unordered_map", libcxx::hash_map),
+    ("std::unordered_multimap", libcxx::hash_map),
+    ("std::unordered_set", libcxx::hash_set),
+    ("std::unordered_multiset", libcxx::hash_set),
+    ("std::unique_ptr", libcxx::pointer),
+    ("std::shared_ptr", libcxx::pointer),
+    ("std::weak_ptr", libcxx::pointer),
+    ("std::optional", libcxx::optional),
+    ("std::tuple", libcxx::tuple),
 ];
 
 /// What `place` holds, if its type is a well-known one. `value` has its name and type already.
@@ -78,15 +117,10 @@ pub fn decode(place: Place<'_>, value: &Value) -> Option<Value> {
     if let Some(slice) = rust_list::slice(place, value) {
         return Some(slice);
     }
-    let name = without_version(place.base_name());
-    let (_, recognise) = KNOWN.iter().find(|(known, _)| *known == name)?;
-    recognise(place, value)
-}
-
-/// libstdc++ has types of its new interface in an inline namespace (`std::__cxx11::basic_string`).
-fn without_version(name: &str) -> String {
-    match name.strip_prefix("std::__cxx11::") {
-        Some(rest) => format!("std::{rest}"),
-        None => name.to_owned(),
+    if let Some(object) = rust_object::object(place, value) {
+        return Some(object);
     }
+    let name = without_version(place.base_name());
+    let recognisers = KNOWN.iter().filter(|(known, _)| *known == name);
+    recognisers.map(|(_, recognise)| recognise).find_map(|recognise| recognise(place, value))
 }

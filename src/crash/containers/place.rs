@@ -36,7 +36,8 @@ impl<'p> Place<'p> {
         name.split_once('<').map_or(name, |(base, _)| base)
     }
 
-    fn aggregate(&self) -> Option<&'p Aggregate> {
+    /// What it consists of.
+    pub fn aggregate(&self) -> Option<&'p Aggregate> {
         match &self.ty().kind {
             TypeKind::Aggregate(aggregate) => Some(aggregate),
             _ => None,
@@ -109,6 +110,12 @@ impl<'p> Place<'p> {
         let mut word = [0; 8];
         word[..size].copy_from_slice(self.decoder.bytes.get(self.at, size).ok()?);
         Some(u64::from_le_bytes(word))
+    }
+
+    /// The 8 bytes at this offset.
+    pub fn word(&self, offset: u64) -> Option<u64> {
+        let at = usize::try_from(offset).ok().and_then(|offset| self.at.checked_add(offset))?;
+        Some(u64::from_le_bytes(self.decoder.bytes.get(at, 8).ok()?.try_into().ok()?))
     }
 
     /// The address in the first pointer here.

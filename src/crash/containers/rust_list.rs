@@ -1,10 +1,12 @@
 //! Rust's lists: `Vec`, and slices behind any kind of pointer.
 
 use super::Place;
-use super::elements::{list_at, text_at};
+use super::cpp_nodes::{Entry, as_set};
+use super::elements::{check, list_at, text_at};
 use crate::crash::decode::unavailable;
 use crate::dwarf::types::TypeId;
-use crate::report::{Address, Value};
+use crate::plan::shape::{TextKind, text_behind};
+use crate::report::{Address, State, Value};
 
 /// What a `Vec` is made of.
 pub struct Parts {
@@ -49,24 +51,46 @@ pub fn vec(place: Place<'_>, value: &Value) -> Option<Value> {
     Some(list_at(&place, value, parts.of, parts.address, parts.length))
 }
 
+/// `VecDeque<T>`: a list in a ring.
+pub fn queue(place: Place<'_>, value: &Value) -> Option<Value> {
+    let (head, count, buffer) = (place.member("head")?.number()?, place.member("len")?.number()?, place.member("buf")?);
+    let (of, address) = (place.parameter(0)?, buffer.find("ptr")?.address()?);
+    let room = number_in(buffer.find("cap")?)?;
+    let size = place.decoder.types.resolve(of).size?;
+    let value = Value { address: Some(address), length: Some(count), ..value.clone() };
+    if size == 0 {
+        return Some(list_at(&place, &value, of, address, count));
+    }
+    if count > room || head > room || check(address, room, size).is_err() {
+        let reason = format!("{count} elements where there is room for {room}: it is damaged, or not set yet");
+        return Some(unavailable(value, reason));
+    }
+    let wanted = count.min(place.behind.max_elements());
+    let at = |index: u64| Address(address.0 + (head + index) % room * size);
+    let entries: Vec<_> = (0..wanted).map_while(|index| Entry::read(&place, of, at(index), 0)).collect();
+    let shown = entries.len() as u64;
+    let told = as_set(value, entries, count);
+    Some(match shown {
+        0 if count > 0 => unavailable(Value { value: serde_json::Value::Null, ..told }, "it was not captured".into()),
+        _ if shown < wanted => Value {
+            state: State::Truncated,
+            reason: Some(format!("only its first {shown} of {count} elements were captured")),
+            ..told
+        },
+        _ => told,
+    })
+}
+
 /// `&[T]`, `&str`, `Box<[T]>`, `*const Path`: rustc describes all of them as a pair of `data_ptr` and `length`.
 pub fn slice(place: Place<'_>, value: &Value) -> Option<Value> {
     let (pointer, length) = (place.member("data_ptr")?, place.member("length")?);
     let (address, length) = (pointer.address()?, length.number()?);
     let of = pointer.pointee()?;
-    if is_text(&place.ty().name) {
-        return Some(text_at(&place, value, address, length));
+    match text_behind(&place.ty().name) {
+        Some(TextKind::Counted) => return Some(text_at(&place, value, address, length)),
+        // The NUL counts.
+        Some(TextKind::WithNul) => return Some(text_at(&place, value, address, length.saturating_sub(1))),
+        None => {}
     }
     Some(list_at(&place, value, of, address, length))
-}
-
-/// Whether a pointer of this name points to a text.
-fn is_text(name: &str) -> bool {
-    let pointers = ["&", "mut ", "*const ", "*mut ", "alloc::boxed::Box<"];
-    let mut target = name;
-    while let Some(rest) = pointers.iter().find_map(|pointer| target.strip_prefix(pointer)) {
-        target = rest;
-    }
-    let target = target.split([',', '>']).next().unwrap_or(target);
-    matches!(target, "str" | "std::path::Path" | "std::ffi::os_str::OsStr")
 }

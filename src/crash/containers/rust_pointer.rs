@@ -1,5 +1,7 @@
 //! Rust's counting pointers: `Rc` and `Arc`.
 
+use serde_json::Value as Json;
+
 use super::Place;
 use super::elements::{list_at, text_at};
 use crate::address::Avma;
@@ -29,6 +31,24 @@ pub fn counted(place: Place<'_>, value: &Value) -> Option<Value> {
     let target = (!bytes.known_part(0, size as usize).is_empty()).then(|| Box::new(data.named(None)));
     place.decoder.parts.set(inner.parts.get());
     Some(Value { target, ..value })
+}
+
+/// `Weak`: what was shared, as long as somebody else has it.
+pub fn weak(place: Place<'_>, value: &Value) -> Option<Value> {
+    let pointer = place.member("ptr")?.first_pointer()?;
+    let address = pointer.number().map(Address)?;
+    let value = Value { address: Some(address), value: address.to_string().into(), ..value.clone() };
+    // `Weak::new()`: the highest address is nobody's.
+    if address.0 == u64::MAX {
+        return Some(Value { value: Json::Null, variant: Some("dangling".into()), ..value });
+    }
+    let strong = place.behind.bytes(Avma(address.0), size_of::<u64>());
+    match strong.get(0, size_of::<u64>()) {
+        Ok(counter) if counter.iter().all(|byte| *byte == 0) => {
+            Some(Value { variant: Some("dropped".into()), ..value })
+        }
+        _ => counted(place, &value),
+    }
 }
 
 /// `Rc<str>` and `Rc<[T]>`: the length is beside the pointer.

@@ -12,3 +12,10 @@ pub fn owned(place: Place<'_>, value: &Value) -> Option<Value> {
     let is_bytes = place.decoder.types.resolve(parts.of).size == Some(1);
     is_bytes.then(|| text_at(&place, value, parts.address, parts.length))
 }
+
+/// `CString`: a slice that ends with a NUL.
+pub fn c_string(place: Place<'_>, value: &Value) -> Option<Value> {
+    let slice = place.member("inner")?;
+    let (pointer, length) = (slice.member("data_ptr")?.address()?, slice.member("length")?.number()?);
+    Some(text_at(&place, value, pointer, length.saturating_sub(1)))
+}

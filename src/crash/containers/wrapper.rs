@@ -43,3 +43,8 @@ pub fn atomic(place: Place<'_>, outer: &Value) -> Option<Value> {
     let inner = place.find("_M_i").or_else(|| place.find("_M_p")).or_else(|| place.find("_M_fp"))?;
     Some(inner.as_value(outer))
 }
+
+/// C++'s adaptors: the container in them.
+pub fn adapted(place: Place<'_>, outer: &Value) -> Option<Value> {
+    Some(place.member("c")?.as_value(outer))
+}

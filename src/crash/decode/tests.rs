@@ -14,7 +14,7 @@ use crate::report::Address;
 fn argument(plan: &ArgumentPlan, types: &TypeTable, steps: &[Step], data: &[u8]) -> Value {
     let limits = Limits { string_bytes: 256, ..Limits::default() };
     let plan = FunctionPlan { arguments: vec![plan.clone()], steps: steps.to_vec(), limits, ..function("f") };
-    arguments(&plan, types, data).remove(0)
+    arguments(&plan, Meaning { types, symbols: None }, data).remove(0)
 }
 
 fn of_step(step: usize, size: u32) -> Vec<PieceSource> {

@@ -2,10 +2,12 @@
 
 use super::image::Image;
 use crate::address::Avma;
-use crate::crash::decode::{Decoder, Pointees};
+use crate::crash::decode::{Decoder, Pointees, Symbols};
+use crate::crash::dynamic::{class_at, is_vtable};
 use crate::crash::memory::Unknown;
 use crate::crash::pieces::Bytes;
 use crate::crash::text::Text;
+use crate::crash::wide;
 use crate::dwarf::types::{Type, TypeKind};
 use crate::plan::shape::is_c_string;
 use crate::report::{Address, State, Value};
@@ -29,6 +31,9 @@ impl Pointees for Behind<'_, '_> {
         if is_c_string(ty, decoder.types) {
             return self.c_string(value, address);
         }
+        if let Some(text) = wide::until_nul(self, decoder, &value, ty, address).filter(|_| address.0 != 0) {
+            return text;
+        }
         let value = match address.0 {
             0 => return value,
             _ => Value { value: address.to_string().into(), ..value },
@@ -44,6 +49,7 @@ impl Pointees for Behind<'_, '_> {
         if decoder.is_within(address, to) {
             return Value { reason: Some("it leads back to what it is in".into()), ..value };
         }
+        let (to, size) = class_at(decoder, self, to, address).unwrap_or((to, size));
         let bytes = self.bytes(Avma(address.0), size);
         if bytes.known_part(0, size).is_empty() {
             return value;
@@ -89,8 +95,8 @@ impl Pointees for Behind<'_, '_> {
         }
     }
 
-    fn symbol_at(&self, at: Avma) -> Option<String> {
-        self.image.code().symbol_at(at)
+    fn symbols(&self) -> Option<&dyn Symbols> {
+        Some(self.image.code())
     }
 
     fn text_bytes(&self) -> usize {
@@ -131,11 +137,6 @@ impl Behind<'_, '_> {
         };
         bytes.push(known, size, state, &unknown.to_string());
     }
-}
-
-/// What compilers call the type of a vtable's pointer: its target is a list of code addresses.
-fn is_vtable(ty: &Type) -> bool {
-    ty.name.contains("(**") || ty.name.contains("__vtbl_ptr_type")
 }
 
 /// Whether what a pointer points to says more than its address.

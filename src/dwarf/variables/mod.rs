@@ -85,7 +85,7 @@ impl<'a> DebugInfo<'a> {
             return Vec::new();
         }
         let body = Body { die: function, frame_base: entry.attr_value(dw::DW_AT_frame_base) };
-        let mut types = TypeBuilder::new(&self.units, types);
+        let mut types = TypeBuilder::new(&self.units, &self.heirs, types);
         let mut lister =
             Lister { units: &self.units, types: &mut types, address, body, count: 0, functions: Vec::new() };
         lister.function(function, &entry, 0);

@@ -1,0 +1,138 @@
+//! Where the probes of entries stand: what is read there is what was there at the first instruction.
+
+use std::path::{Path, PathBuf};
+
+use lastwords::binary::Binary;
+use lastwords::crash::decode::{Meaning, arguments};
+use lastwords::crash::ring::read_slot;
+use lastwords::launch::Suspended;
+use lastwords::plan::build::{Options, Prepared, prepare};
+use lastwords::plan::capture::Limits;
+use lastwords::plan::placement::EntryPlace;
+use lastwords::plan::returns::Returns;
+use lastwords::plan::select::Selection;
+use lastwords::plan::{Exits, FunctionPlan, Plan};
+use lastwords::probe::{Recorder, Settings, calibrate};
+use lastwords::report::State;
+use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
+use xtask::real::Real;
+
+use crate::support::share_machine;
+
+fn meaning(plan: &Plan) -> Meaning<'_> {
+    Meaning { types: &plan.types, symbols: None }
+}
+
+/// sqlite or zstd, with all functions.
+fn real(program: Real) -> PathBuf {
+    let folder = Path::new(env!("CARGO_TARGET_TMPDIR")).join("real");
+    program.build(Path::new(env!("CARGO_MANIFEST_DIR")), &folder).expect("a program from crates")
+}
+
+fn prepared(program: &Path, entry_place: EntryPlace, returns: Returns) -> Prepared {
+    let limits = Limits { string_bytes: 32, value_bytes: 256, depth: 1, reach_bytes: 64 };
+    let options = Options { limits, returns, entry_place, costs: Some(calibrate::costs()), ..Options::default() };
+    let selection = Selection { functions: vec!["*".into()], ..Selection::default() };
+    prepare(Binary::open(program).expect("a program"), &selection, &options).expect("a plan")
+}
+
+/// Two probes for each function: one on its first instruction, one at the chosen place, where that is another.
+struct Twice {
+    first: Prepared,
+    best: Prepared,
+    plan: Plan,
+    /// For each function of `plan`: its index in `first` and in `best`, and whether it stands at the chosen place.
+    origins: Vec<(usize, usize, bool)>,
+}
+
+impl Twice {
+    fn of(program: &Path, returns: Returns) -> Self {
+        let first = prepared(program, EntryPlace::First, returns);
+        let best = prepared(program, EntryPlace::Best, returns);
+        let mut plan = Plan { objects: best.plan.objects.clone(), ..Plan::default() };
+        let mut origins = Vec::new();
+        for (chosen, function) in best.plan.functions.iter().enumerate() {
+            let at = first.plan.functions.iter().position(|other| other.address == function.address);
+            let Some(at) = at.filter(|&at| first.plan.functions[at].entry != function.entry) else { continue };
+            for (function, is_best) in [(&first.plan.functions[at], false), (function, true)] {
+                plan.functions.push(FunctionPlan { exits: Exits::Unseen("not asked for".into()), ..function.clone() });
+                origins.push((at, chosen, is_best));
+            }
+        }
+        Self { first, best, plan, origins }
+    }
+
+    /// Runs a part of the workload; how many calls were compared, and of how many functions.
+    fn compare(&self, program: &Path, part: &str) -> (usize, usize) {
+        let settings =
+            Settings { calls: 1 << 18, max_ring_bytes: 1 << 25, threads: 1, stack_bytes: 0, ..Settings::default() };
+        let mut recorder = Recorder::load(&self.plan, &settings).expect("a recorder");
+        recorder.attach(&self.plan, None).expect("probes");
+        let suspended = Suspended::new(program, &[program.into(), part.into()], None).expect("a process");
+        recorder.watch(suspended.pid().as_raw().cast_unsigned()).expect("a process to watch");
+        let _running = suspended.start().expect("the program");
+        let death = loop {
+            if let Some(death) = recorder.next_death() {
+                break death;
+            }
+            let mut events = [PollFd::new(recorder.events(), PollFlags::POLLIN)];
+            poll(&mut events, PollTimeout::NONE).expect("an event");
+        };
+        assert_eq!(death.fault.signal, nix::libc::SIGABRT, "the workload of {part} failed");
+        let config = recorder.config();
+        let (header, calls) = read_slot(&death.slots[0], config, u32::MAX).expect("a slot");
+        assert_eq!(header.calls, calls.len() as u64, "{part}: the ring is too small for all of its calls");
+
+        let mut compared = std::collections::BTreeSet::new();
+        let (pairs, rest) = calls.as_chunks();
+        assert!(rest.is_empty(), "{part}: a call was recorded at one of its places only");
+        for [before, after] in pairs {
+            let origin = |function: u32| self.origins[function as usize];
+            let ((at, chosen, false), (_, also, true)) =
+                (origin(before.record.function), origin(after.record.function))
+            else {
+                panic!("{part}: {:#x?} was not followed by its other half: {:#x?}", before.record, after.record)
+            };
+            let name = &self.best.plan.functions[chosen].name;
+            assert_eq!((chosen, before.record.cfa), (also, after.record.cfa), "{part}: frames of {name}");
+            let then = arguments(&self.first.plan.functions[at], meaning(&self.first.plan), &before.data);
+            let now = arguments(&self.best.plan.functions[chosen], meaning(&self.best.plan), &after.data);
+            assert_eq!(then.len(), now.len());
+            for (then, now) in then.iter().zip(&now) {
+                // What is in a vector register at the entry may be in memory at the chosen place, and never the other way round.
+                let is_gain = then.state == State::Unavailable && now.state != State::Unavailable;
+                assert!(then == now || is_gain, "{part}: {name}: {then:#?} became {now:#?}");
+            }
+            compared.insert(name);
+        }
+        (pairs.len(), compared.len())
+    }
+}
+
+fn compare(program: Real, parts: &[&str], least_calls: usize, least_functions: usize) {
+    let _machine = share_machine();
+    let path = real(program);
+    for returns in [Returns::Cheap, Returns::Never] {
+        let twice = Twice::of(&path, returns);
+        for part in parts {
+            let (calls, functions) = twice.compare(&path, part);
+            assert!(
+                calls > least_calls && functions > least_functions,
+                "{part}: {calls} calls of {functions} functions were compared"
+            );
+        }
+    }
+}
+
+/// Guards against arguments that were overwritten, or moved, or changed behind their pointers, in front of the chosen instruction; and
+/// against one that some calls execute more often than once, or not at all.
+#[test]
+fn arguments_of_sqlite_are_the_same_at_the_chosen_instruction() {
+    compare(Real::Sqlite, &["select", "change", "functions"], 5_000, 150);
+}
+
+/// Guards against the same where code is unrolled, vectorized and has indirect jumps.
+#[test]
+fn arguments_of_zstd_are_the_same_at_the_chosen_instruction() {
+    compare(Real::Zstd, &["fast", "strong", "pieces"], 200, 30);
+}
