@@ -1,7 +1,7 @@
 //! What a recorded call costs: `cargo xtask bench recorder` prints medians of interleaved runs, as ratios to an empty uprobe at the
-//! same instruction, and what attaching and detaching 2,000 functions takes. Other programs on the machine matter little: of each run, the
-//! quarter of its calls counts that was faster than the rest. `--quick` measures little: whether it works. Needs root, gcc, g++, rustc and
+//! same instruction, and what attaching and detaching 2,000 functions takes. `--quick` measures little: whether it works. Needs root, gcc, g++, rustc and
 //! Linux 6.6.
+//! Other programs on the machine matter little: of each run, the quarter of its calls counts that was faster than the rest.
 
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -30,7 +30,7 @@ impl Effort {
 
 const FUNCTIONS: usize = 2_000;
 
-/// A program that prints how many nanoseconds a call of `work` took it, with its own clock, the lower quartile of batches: it is given how many
+/// A program that prints how many nanoseconds a call of `work` took it, with its own clock: the lower quartile of batches. It is given how many
 /// calls, and a file.
 const C: &str = r#"
 #include <stdio.h>
@@ -67,19 +67,17 @@ DECLARATIONS
 #[inline(never)] fn work(PARAMETERS) -> usize { BODY }
 fn main() {
     let arguments: Vec<String> = std::env::args().collect();
-    let calls: u32 = arguments[1].parse().unwrap();
+    let batches: usize = arguments[1].parse::<usize>().unwrap() / 500;
     PREPARATION
-    const BATCH: u32 = 500;
     let mut sum = 0;
     let mut times = Vec::new();
-    for _ in 0..calls / BATCH {
+    for _ in 0..batches {
         let start = std::time::Instant::now();
-        for _ in 0..BATCH { sum += work(ARGUMENTS); }
+        for _ in 0..500 { sum += work(ARGUMENTS); }
         times.push(start.elapsed().as_nanos());
     }
     times.sort_unstable();
-    let took = times[times.len() / 4] as f64 / f64::from(BATCH);
-    std::fs::write(&arguments[2], format!("{took:.2}")).unwrap();
+    std::fs::write(&arguments[2], format!("{:.2}", times[batches / 4] as f64 / 500.0)).unwrap();
     std::process::exit((sum == 42).into());
 }
 "#;

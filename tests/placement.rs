@@ -15,9 +15,10 @@ use lastwords::plan::{Exits, FunctionPlan, Plan};
 use lastwords::probe::{Recorder, Settings, calibrate};
 use lastwords::report::State;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
+use serde_json::json;
 use xtask::real::Real;
 
-use crate::support::share_machine;
+use crate::support::{Compiler, Fixture, share_machine};
 
 fn meaning(plan: &Plan) -> Meaning<'_> {
     Meaning { types: &plan.types, symbols: None }
@@ -135,4 +136,60 @@ fn arguments_of_sqlite_are_the_same_at_the_chosen_instruction() {
 #[test]
 fn arguments_of_zstd_are_the_same_at_the_chosen_instruction() {
     compare(Real::Zstd, &["fast", "strong", "pieces"], 200, 30);
+}
+
+/// Guards against a call that is recorded twice, or under a name that is not its own, where functions share code or are left by jumps; and
+/// against floats that are told wrong, or not told though the code has stored them.
+#[test]
+fn calls_are_recorded_once_whatever_the_code_looks_like() {
+    let nops = "-fpatchable-function-entry=5";
+    for (compiler, level, flag) in [
+        (Compiler::Gcc, "-O0", "-fcf-protection=none"),
+        (Compiler::Gcc, "-O2", "-fcf-protection=full"),
+        (Compiler::Gcc, "-O2", nops),
+        (Compiler::Clang, "-O2", "-fcf-protection=none"),
+        // One nop of 5 bytes, of which the kernel makes a call while it is probed.
+        (Compiler::Clang, "-O2", nops),
+    ] {
+        let fixture = Fixture::build("placed.c").with(compiler, [level, flag]).args(["abort"]);
+        let functions = ["shared_body", "chosen", "last_in_line", "passes_on", "only_jumps", "tiny", "scaled", "first"];
+        let report = fixture.run_until_death(functions.iter().flat_map(|function| ["-f", function]));
+        let thread = report.crashed_thread();
+
+        assert_eq!(thread.calls_of("shared_body").args("a"), [1, 3], "{level}");
+        assert_eq!(thread.calls_of("chosen").args("a"), [5], "{level}");
+        let last = thread.calls_of("last_in_line");
+        assert_eq!((last.args("a"), last.args("text")), (vec![json!(7), json!(7)], vec![json!("six"), json!("seven")]));
+        assert_eq!(thread.calls_of("passes_on").only().exact("text"), "six", "{level}");
+        assert_eq!(thread.calls_of("only_jumps").only().exact("a"), 7, "{level}");
+        let tiny = thread.calls_of("tiny").args("a");
+        assert!(tiny.ends_with(&[json!(998), json!(999), json!(8)]), "{level} {flag}: {tiny:?}");
+        assert_eq!(thread.calls_of("first").only().exact("add"), 10, "{level}");
+        let scaled = thread.calls_of("scaled").only();
+        assert_eq!(scaled.exact("n"), 9);
+        for (name, value, register) in [("weight", 2.5, "in register xmm0"), ("factor", 0.25, "in register xmm1")] {
+            let told = scaled.arg(name);
+            match level {
+                "-O0" => assert_eq!((&told["value"], &told["state"]), (&json!(value), &json!("exact"))),
+                _ => assert_eq!((&told["state"], &told["reason"]), (&json!("unavailable"), &json!(register))),
+            }
+        }
+    }
+}
+
+/// Guards against losing the very call that crashed, where it dies in front of the instruction that is probed, and against an older call of
+/// the same function on its frame.
+#[test]
+fn a_call_that_dies_before_its_probe_is_told() {
+    let fixture = Fixture::build("placed.c").with(Compiler::Gcc, ["-O2"]).args(["early"]);
+    let report = fixture.run_until_death(["-f", "first", "-f", "tiny", "--returns", "never"]);
+    let thread = report.crashed_thread();
+    let calls = thread.calls_of("first");
+
+    assert_eq!((calls.args("add"), thread.calls_total()), (vec![json!(10), json!(11)], 1003));
+    let last = calls.0.last().expect("a call");
+    assert_eq!(last.field("reason"), "it died in front of the instruction that is probed: told from its frame");
+    assert_eq!((last.arg("item")["address"].as_str(), last.field("frame")), (Some("0x0"), &json!(0)));
+    assert_eq!(thread.frames()[0]["call"], 1002);
+    assert!(calls.0[0].field("frame").is_null());
 }

@@ -48,12 +48,11 @@ pub fn enter(registers: &Registers, cookie: u64) -> Option<()> {
         let position = (*header).head;
         let in_ring = position as u32 & (config!(ring_bytes) - 1);
         let cfa = registers.stack_pointer().wrapping_add_signed(i64::from(function.cfa_offset));
-
         let room = function.exit_bytes.min(config!(data_bytes));
         let mut data_bytes = room;
         if function.step_count != 0 {
             registers.save(&raw mut (*header).registers);
-            data_bytes = steps::run_entry(header, in_ring, &function, room);
+            data_bytes = steps::run_entry(header, in_ring, Run::of_entry(&function, room));
         }
 
         let record = record_at(header, in_ring);
@@ -124,7 +123,8 @@ unsafe fn capture(header: *mut SlotHeader, in_ring: u32, index: u32) -> Option<(
         let step_count = (*function).exit_step_count;
         if step_count != 0 {
             let first_step = (*function).first_step + u32::from((*function).step_count);
-            steps::run_exit(header, in_ring, Run { first_step, step_count, behind: RESULT_BYTES });
+            let run = Run { first_step, step_count, register_steps: 0, behind: RESULT_BYTES };
+            steps::run_exit(header, in_ring, run);
         }
     }
     Some(())

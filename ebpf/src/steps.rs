@@ -38,33 +38,30 @@ pub struct Run {
     pub first_step: u32,
     /// How many there are.
     pub step_count: u32,
+    /// How many of the first only copy a register.
+    pub register_steps: u32,
     /// Bytes of the record's data in front of their output.
     pub behind: u32,
 }
 
-/// Runs the steps of an entry; the output lands behind the record at `in_ring`, and behind `room` bytes of its data. Returns the bytes of
-/// these.
-#[inline(always)]
-pub unsafe fn run_entry(header: *mut SlotHeader, in_ring: u32, function: &Function, room: u32) -> u32 {
-    let to = ring_offset(config!(index_entries), config!(open_sets)) + in_ring + RECORD_BYTES + room;
-    let simple = u32::from(function.register_steps).min(SIMPLE_STEPS);
-    for number in 0..SIMPLE_STEPS {
-        if number >= simple {
-            break;
+impl Run {
+    /// The steps at the entry of a function, whose records' data begin with this room for what its return will add.
+    #[inline(always)]
+    pub fn of_entry(function: &Function, room: u32) -> Self {
+        Self {
+            first_step: function.first_step,
+            step_count: u32::from(function.step_count),
+            register_steps: u32::from(function.register_steps),
+            behind: room,
         }
-        let Some(step) = STEPS.get(function.first_step + number) else { return room };
-        // SAFETY: the slack behind the ring has room for the largest record, and for more than these.
-        unsafe { *header.byte_add(to as usize + number as usize * 8).cast() = register(header, step.register) };
     }
-    let behind = room + simple * 8;
-    let step_count = u32::from(function.step_count).saturating_sub(simple);
-    if step_count == 0 {
-        return behind;
-    }
+}
+
+/// Runs the steps of an entry; the output lands behind the record at `in_ring`. Returns the bytes of its data.
+#[inline(always)]
+pub unsafe fn run_entry(header: *mut SlotHeader, in_ring: u32, run: Run) -> u32 {
     // SAFETY: the caller's slot.
-    unsafe {
-        interpret(header, in_ring + RECORD_BYTES, Run { first_step: function.first_step + simple, step_count, behind })
-    }
+    unsafe { interpret(header, in_ring + RECORD_BYTES, run) }
 }
 
 /// Runs the steps of a return; the output lands in the room that the record at `in_ring` has for it, behind the results.
@@ -78,13 +75,25 @@ pub unsafe fn run_exit(header: *mut SlotHeader, in_ring: u32, run: Run) {
 #[inline(always)]
 unsafe fn interpret(header: *mut SlotHeader, in_ring: u32, run: Run) -> u32 {
     let ring = ring_offset(config!(index_entries), config!(open_sets));
-    let mut state = Interpreter {
-        header,
-        data: u64::from(ring) + u64::from(in_ring),
-        cursor: u64::from(run.behind),
-        first_step: u64::from(run.first_step),
-    };
-    let left = run.step_count.min(MAX_STEPS);
+    let data = u64::from(ring) + u64::from(in_ring);
+    let simple = run.register_steps.min(SIMPLE_STEPS);
+    for number in 0..SIMPLE_STEPS {
+        if number >= simple {
+            break;
+        }
+        let Some(step) = STEPS.get(run.first_step + number) else { return run.behind };
+        let at = data as usize + run.behind as usize + number as usize * 8;
+        // SAFETY: the slack behind the ring has room for more than these.
+        unsafe { *header.byte_add(at).cast() = register(header, step.register) };
+    }
+    let left = run.step_count.min(MAX_STEPS).saturating_sub(simple);
+    let cursor = run.behind + simple * 8;
+    if left == 0 || cursor > config!(data_bytes) {
+        return cursor.min(config!(data_bytes));
+    }
+    let cursor = u64::from(at_most(cursor, config!(data_bytes)));
+    let first_step = u64::from(run.first_step) + u64::from(simple);
+    let mut state = Interpreter { header, data, cursor, first_step };
     // SAFETY: the callback gets `state`, which outlives the loop.
     unsafe {
         if left == 1 {
@@ -292,10 +301,16 @@ impl Output {
 /// `size`, bounded by `MAX_COPY_BYTES` where the verifier can see it. The compiler often knows that it is small enough and would drop
 /// the check; Linux 6.1 cannot follow its reasons, so they are hidden from it.
 #[inline(always)]
-fn bounded(mut size: u32) -> u32 {
-    // SAFETY: no instruction at all.
-    unsafe { core::arch::asm!("/* {0} */", inout(reg) size, options(pure, nomem, nostack, preserves_flags)) };
-    if size > MAX_COPY_BYTES { MAX_COPY_BYTES } else { size }
+fn bounded(size: u32) -> u32 {
+    at_most(size, MAX_COPY_BYTES)
+}
+
+/// The same with another bound.
+#[inline(always)]
+fn at_most(mut value: u32, bound: u32) -> u32 {
+    // SAFETY: it changes nothing. It is an instruction, and not nothing: two lines of source at one instruction are refused.
+    unsafe { core::arch::asm!("{0} = {0}", inout(reg) value, options(pure, nomem, nostack, preserves_flags)) };
+    if value > bound { bound } else { value }
 }
 
 /// A saved register; 0 for one that does not exist.

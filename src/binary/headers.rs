@@ -33,6 +33,39 @@ impl Machine {
         }
     }
 
+    /// How long the instruction is that `code` begins with, if that does nothing (`nop`). `-fpatchable-function-entry` puts some at entries.
+    #[must_use]
+    pub fn nop_length(self, code: &[u8]) -> Option<usize> {
+        match self {
+            Self::X86_64 => {
+                let prefixes = code.iter().take_while(|byte| **byte == 0x66).count();
+                match code.get(prefixes..)? {
+                    [0x90, ..] => Some(prefixes + 1),
+                    // ModRM: Intel SDM volume 2, table 2-2.
+                    [0x0f, 0x1f, modrm, ..] => {
+                        let (mode, register) = (modrm >> 6, modrm & 7);
+                        let scale = usize::from(mode != 3 && register == 4);
+                        let displacement = match mode {
+                            0 => {
+                                if register == 5 {
+                                    4
+                                } else {
+                                    0
+                                }
+                            }
+                            1 => 1,
+                            2 => 4,
+                            _ => 0,
+                        };
+                        Some(prefixes + 3 + scale + displacement)
+                    }
+                    _ => None,
+                }
+            }
+            Self::Aarch64 => code.starts_with(&[0x1f, 0x20, 0x03, 0xd5]).then_some(4),
+        }
+    }
+
     fn parse(e_machine: u16) -> Option<Self> {
         match e_machine {
             EM_X86_64 => Some(Self::X86_64),

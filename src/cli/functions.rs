@@ -157,7 +157,7 @@ impl fmt::Display for Outline<'_> {
     }
 }
 
-/// Where the probes of a function stand: `+0x1 push rbx: push, 0.9 us; return by trampoline, 1.2 us`.
+/// Where the probes of a function stand: `+0x1 push rbx: push, 0.9 us; reads 2 of 2; return by trampoline, 1.2 us`.
 struct Placed<'a> {
     function: &'a FunctionPlan,
     binary: &'a Binary,
@@ -181,6 +181,8 @@ impl fmt::Display for Placed<'_> {
         if let Some(obstacle) = site.obstacle {
             write!(f, " ({obstacle})")?;
         }
+        let readable = function.arguments.iter().filter(|argument| readable(argument).is_ok()).count();
+        write!(f, "; reads {readable} of {}", function.arguments.len())?;
         let exit = microseconds(exit_cost_ns(&function.exits, costs));
         match &function.exits {
             Exits::Trampoline => write!(f, "; return by trampoline, {exit}"),

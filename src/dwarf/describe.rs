@@ -48,11 +48,18 @@ struct Describer<'d, 'a> {
     behind_marker: Svma,
 }
 
+/// Bytes of nops at an entry that are looked at.
+const MAX_NOP_BYTES: usize = 64;
+
 /// The first instruction of a function that does something.
 fn behind_marker(binary: &Binary, entry: Svma) -> Svma {
-    let marker = binary.machine().entry_marker();
-    let behind = Svma(entry.0.saturating_add(marker.len() as u64));
-    if binary.code(entry..behind) == Some(&marker) { behind } else { entry }
+    let machine = binary.machine();
+    let code = binary.constant_at(entry, MAX_NOP_BYTES);
+    let mut rest = code.strip_prefix(&machine.entry_marker()).unwrap_or(code);
+    while let Some(behind) = machine.nop_length(rest).and_then(|length| rest.get(length..)) {
+        rest = behind;
+    }
+    Svma(entry.0.saturating_add((code.len() - rest.len()) as u64))
 }
 
 impl<'a> Describer<'_, 'a> {

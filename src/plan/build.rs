@@ -101,7 +101,10 @@ fn compile(
 /// Judged over all files together: an exception that one of them throws passes through the frames of the others.
 fn stack_use(selected: &Selected) -> StackUse {
     let program = &selected.objects[0];
-    let languages = selected.functions.iter().map(|chosen| chosen.function.language);
+    // What has no debug info in a program that has some is start-up code and the like. Without any, everything counts.
+    let has_debug_info = selected.functions.iter().any(|chosen| !chosen.function.from_symbol_table);
+    let counts = |function: &&Function| !has_debug_info || !function.from_symbol_table;
+    let languages = selected.functions.iter().map(|chosen| &chosen.function).filter(counts).map(|it| it.language);
     let symbols = selected.objects.iter().flat_map(|binary| {
         let defined = binary.function_symbols().into_iter().map(|symbol| symbol.name);
         defined.chain(binary.imports())

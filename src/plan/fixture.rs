@@ -34,6 +34,7 @@ pub struct Program {
     pub entry_place: EntryPlace,
     /// Whether returns are asked for.
     pub returns: Returns,
+    costs: Costs,
 }
 
 impl Program {
@@ -64,7 +65,8 @@ impl Program {
         assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
         let stack_use = StackUse::of_program([language], [], [], false);
         let types = TypeTable::default();
-        Self { bytes: built.unwrap(), types, stack_use, entry_place: EntryPlace::First, returns: Returns::Always }
+        let (entry_place, returns) = (EntryPlace::First, Returns::Always);
+        Self { bytes: built.unwrap(), types, stack_use, entry_place, returns, costs: Costs::defaults(arch::host()) }
     }
 
     /// The function of this name as its debug info describes it; but its parameters have these types.
@@ -97,7 +99,19 @@ impl Program {
         self.bytes[offset..offset + bytes.len()].copy_from_slice(bytes);
     }
 
-    fn file_offset_of(&self, address: Svma) -> Option<FileOffset> {
+    /// From now on: as on kernels that emulate nops of any length.
+    pub fn all_nops_are_cheap(&mut self) {
+        let classes = (0..).zip(arch::host().probe_classes()).filter(|(_, class)| class.name.contains("nop"));
+        classes.for_each(|(index, _): (usize, _)| self.costs.class_ns[index] = 500);
+    }
+
+    /// What is in the file from there on.
+    pub fn bytes_at(&self, offset: FileOffset) -> &[u8] {
+        &self.bytes[offset.0 as usize..]
+    }
+
+    /// Where in the file an address is.
+    pub fn file_offset_of(&self, address: Svma) -> Option<FileOffset> {
         let elf = Elf::parse(&self.bytes).unwrap();
         let holds = |header: &&goblin::elf::ProgramHeader| header.vm_range().contains(&(address.0 as usize));
         let segment = elf.program_headers.iter().find(holds)?;
@@ -127,7 +141,7 @@ impl Program {
             after: false,
             entry_place: self.entry_place,
             stack_use: &self.stack_use,
-            costs: &Costs::defaults(arch::host()),
+            costs: &self.costs,
         };
         let plan = compile(function, 0, &code.in_file(&binary), &context)?;
         assert!(!describe(&plan, &types, arch::host()).is_empty());
@@ -136,8 +150,7 @@ impl Program {
 
     /// Where the arguments of a function come from, as text: `a = rdi[0..4]`.
     pub fn arguments(&self, name: &str, types: &[TypeId]) -> Vec<String> {
-        let plan = self.plan(&self.function(name, types)).unwrap();
-        plan.arguments.iter().map(|argument| argument_text(&plan, argument)).collect()
+        arguments_text(&self.plan(&self.function(name, types)).unwrap())
     }
 
     /// The instructions on which exit probes stand, as `objdump` would show their first byte: (opcode, is a tail jump).
@@ -145,6 +158,11 @@ impl Program {
         let Exits::Instructions(sites) = exits else { panic!("{exits:?}") };
         sites.iter().map(|ExitSite { offset, tail_jump, .. }| (self.bytes[offset.0 as usize], *tail_jump)).collect()
     }
+}
+
+/// Where the arguments of a plan come from.
+pub fn arguments_text(plan: &FunctionPlan) -> Vec<String> {
+    plan.arguments.iter().map(|argument| argument_text(plan, argument)).collect()
 }
 
 fn argument_text(plan: &FunctionPlan, argument: &ArgumentPlan) -> String {

@@ -27,6 +27,8 @@ mod reach;
 pub mod returns;
 pub mod select;
 pub mod shape;
+#[cfg(test)]
+mod sites;
 pub mod steps;
 #[cfg(test)]
 mod tests;

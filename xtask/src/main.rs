@@ -4,6 +4,7 @@ mod bench;
 mod ebpf;
 mod kernels;
 mod packages;
+mod placement;
 mod shell;
 mod test;
 
@@ -21,6 +22,8 @@ enum Chore {
     Kernels(kernels::Arguments),
     /// Measure what recording costs on this machine.
     Bench(bench::Arguments),
+    /// Print where probes stand in sqlite and zstd, and what that costs.
+    Placement(placement::Arguments),
     /// Build the kernel side anew and write down what it was built from.
     Ebpf(ebpf::Arguments),
 }
@@ -30,6 +33,7 @@ fn main() -> ExitCode {
         Chore::Test(arguments) => test::run(&arguments),
         Chore::Kernels(arguments) => kernels::run(&arguments),
         Chore::Bench(arguments) => bench::run(&arguments),
+        Chore::Placement(arguments) => placement::run(&arguments),
         Chore::Ebpf(arguments) => ebpf::run(&arguments),
     };
     match outcome {

@@ -4,6 +4,7 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::{io, process};
 
+use xtask::real::RealError;
 use xtask::stamp::StampError;
 
 /// Why a chore failed.
@@ -67,6 +68,9 @@ pub enum ChoreError {
         /// Names of Debian packages.
         packages: Vec<&'static str>,
     },
+    /// A real program could not be built.
+    #[error(transparent)]
+    Real(#[from] RealError),
     /// The committed object and its sources do not fit.
     #[error(transparent)]
     Stamp(#[from] StampError),
