@@ -91,6 +91,14 @@ unsafe fn interpret(header: *mut SlotHeader, in_ring: u32, run: Run) -> u32 {
     if left == 0 || cursor > config!(data_bytes) {
         return cursor.min(config!(data_bytes));
     }
+    // By way of memory, where the verifier forgets which of the rounds above there were: it would walk on from each of them, and Linux 6.1
+    // even from those that cannot be. No step reads the last of the saved registers, the processor's flags.
+    // SAFETY: a word of the caller's slot.
+    let cursor = unsafe {
+        let forgotten = &raw mut (*header).registers[REGISTER_WORDS - 1];
+        core::ptr::write_volatile(forgotten, cursor.into());
+        core::ptr::read_volatile(forgotten) as u32
+    };
     let cursor = u64::from(at_most(cursor, config!(data_bytes)));
     let first_step = u64::from(run.first_step) + u64::from(simple);
     let mut state = Interpreter { header, data, cursor, first_step };
