@@ -87,10 +87,19 @@ unsafe fn interpret(header: *mut SlotHeader, in_ring: u32, run: Run) -> u32 {
         unsafe { *header.byte_add(at).cast() = register(header, step.register) };
     }
     let left = run.step_count.min(MAX_STEPS).saturating_sub(simple);
-    let cursor = u64::from(run.behind) + u64::from(simple) * 8;
-    if left == 0 {
-        return cursor as u32;
+    let cursor = run.behind + simple * 8;
+    if left == 0 || cursor > config!(data_bytes) {
+        return cursor.min(config!(data_bytes));
     }
+    // By way of memory, where the verifier forgets which of the rounds above there were: it would walk on from each of them, and Linux 6.1
+    // even from those that cannot be. No step reads the last of the saved registers, the processor's flags.
+    // SAFETY: a word of the caller's slot.
+    let cursor = unsafe {
+        let forgotten = &raw mut (*header).registers[REGISTER_WORDS - 1];
+        core::ptr::write_volatile(forgotten, cursor.into());
+        core::ptr::read_volatile(forgotten) as u32
+    };
+    let cursor = u64::from(at_most(cursor, config!(data_bytes)));
     let first_step = u64::from(run.first_step) + u64::from(simple);
     let mut state = Interpreter { header, data, cursor, first_step };
     // SAFETY: the callback gets `state`, which outlives the loop.
@@ -300,10 +309,16 @@ impl Output {
 /// `size`, bounded by `MAX_COPY_BYTES` where the verifier can see it. The compiler often knows that it is small enough and would drop
 /// the check; Linux 6.1 cannot follow its reasons, so they are hidden from it.
 #[inline(always)]
-fn bounded(mut size: u32) -> u32 {
-    // SAFETY: no instruction at all.
-    unsafe { core::arch::asm!("/* {0} */", inout(reg) size, options(pure, nomem, nostack, preserves_flags)) };
-    if size > MAX_COPY_BYTES { MAX_COPY_BYTES } else { size }
+fn bounded(size: u32) -> u32 {
+    at_most(size, MAX_COPY_BYTES)
+}
+
+/// The same with another bound.
+#[inline(always)]
+fn at_most(mut value: u32, bound: u32) -> u32 {
+    // SAFETY: it changes nothing. It is an instruction, and not nothing: two lines of source at one instruction are refused.
+    unsafe { core::arch::asm!("{0} = {0}", inout(reg) value, options(pure, nomem, nostack, preserves_flags)) };
+    if value > bound { bound } else { value }
 }
 
 /// A saved register; 0 for one that does not exist.
