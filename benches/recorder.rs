@@ -1,5 +1,5 @@
 //! What a recorded call costs: `cargo xtask bench recorder` prints medians of interleaved runs, as ratios to an empty uprobe at the
-//! same instruction, and what attaching and detaching 2,000 functions takes. `--quick` measures little: whether it works. Needs root, gcc, g++, rustc and
+//! same instruction, and what attaching and detaching 1 to 50,000 functions takes. `--quick` measures little: whether it works. Needs root, gcc, g++, rustc and
 //! Linux 6.6.
 //! Other programs on the machine matter little: of each run, the quarter of its calls counts that was faster than the rest.
 
@@ -28,7 +28,7 @@ impl Effort {
     }
 }
 
-const FUNCTIONS: usize = 2_000;
+const FUNCTIONS: [usize; 4] = [1, 1_000, 10_000, 50_000];
 
 /// A program that prints how many nanoseconds a call of `work` took it, with its own clock: the lower quartile of batches. It is given how many
 /// calls, and a file.
@@ -236,24 +236,30 @@ fn run(program: &Path, watched: Watched, calls: u32) -> f64 {
     std::fs::read_to_string(&output).expect("its figure").trim().parse().expect("a number")
 }
 
+/// What it takes to plan, attach and detach so many functions, entry and return.
 fn attach_and_detach(folder: &Path, effort: Effort) {
-    let functions: String = (0..FUNCTIONS).map(|n| format!("int f{n}(int a) {{ return a + {n}; }}\n")).collect();
-    let program = build(folder, "many", Language::C, &format!("{functions}int main(void) {{ return 0; }}"));
-    let prepared = plan(&program, "f*", Returns::Always);
-    let (mut attach, mut detach) = (Vec::new(), Vec::new());
-    for _ in 0..effort.rounds {
-        let mut recorder = load(&prepared);
-        let start = Instant::now();
-        recorder.attach(&prepared.plan, None).expect("probes");
-        attach.push(start.elapsed().as_secs_f64() * 1e3);
-        detach.push(recorder.detach().as_secs_f64() * 1e3);
+    println!("\n| functions | planned | attached | detached | bytes a thread |");
+    println!("| --- | --- | --- | --- | --- |");
+    for count in FUNCTIONS {
+        let functions: String = (0..count).map(|n| format!("int f{n}(int a) {{ return a + {n}; }}\n")).collect();
+        let program = build(folder, "many", Language::C, &format!("{functions}int main(void) {{ return 0; }}"));
+        let (mut planned, mut attached, mut detached) = (Vec::new(), Vec::new(), Vec::new());
+        let mut slot_bytes = 0;
+        for _ in 0..effort.rounds {
+            let milliseconds = |since: Instant| since.elapsed().as_secs_f64() * 1e3;
+            let start = Instant::now();
+            let prepared = plan(&program, "f*", Returns::Always);
+            planned.push(milliseconds(start));
+            let mut recorder = load(&prepared);
+            slot_bytes = recorder.config().slot_bytes();
+            let start = Instant::now();
+            recorder.attach(&prepared.plan, None).expect("probes");
+            attached.push(milliseconds(start));
+            detached.push(recorder.detach().as_secs_f64() * 1e3);
+        }
+        let [planned, attached, detached] = [planned, attached, detached].map(median);
+        println!("| {count} | {planned:.0} ms | {attached:.0} ms | {detached:.0} ms | {slot_bytes} |");
     }
-    let slot_bytes = load(&prepared).config().slot_bytes();
-    println!(
-        "\n{FUNCTIONS} functions, entry and return: attached in {:.1} ms, detached in {:.1} ms; {slot_bytes} bytes a thread.",
-        median(attach),
-        median(detach)
-    );
 }
 
 fn plan(program: &Path, function: &str, returns: Returns) -> Prepared {

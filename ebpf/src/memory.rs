@@ -258,7 +258,11 @@ unsafe extern "C" fn open_window(number: u32, context: *mut c_void) -> i64 {
         let copier = scratch(header);
         let Some(address) = candidate(number, header) else { return 0 };
         let on_stack = address >= (*copier).start && address < (*copier).end;
-        if !(LOWEST_ADDRESS..HIGHEST_ADDRESS).contains(&address) || on_stack || was_seen(copier, address) {
+        if !(LOWEST_ADDRESS..HIGHEST_ADDRESS).contains(&address) || on_stack {
+            return 0;
+        }
+        // What a register points to is copied in any case: another block may have the same hash.
+        if was_seen(copier, address) && number >= Registers::POINTER_WORDS {
             return 0;
         }
         let Some((index, window)) = pool::pop::<{ pool::FEW_TRIES }, _>(&WINDOWS, &FREE_WINDOWS) else {
