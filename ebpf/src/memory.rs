@@ -29,8 +29,8 @@ const HIGHEST_ADDRESS: u64 = 1 << 47;
 const MAX_ALT_STACK_WORDS: u32 = 32 * 1024;
 /// Chunks and windows of one handled fault at the most.
 const MAX_KEPT: u32 = 1024;
-/// Words of the set of places that have a window already.
-const SEEN_WORDS: usize = 8;
+/// Blocks of memory that are remembered to have a window already: a power of two.
+const SEEN_BLOCKS: usize = 16;
 
 /// What the copying loops share. It lies in the slot and not on the stack: the verifier keeps account of what it knows of each word of
 /// a stack, and would walk through the loops once more for each combination.
@@ -53,8 +53,8 @@ struct Copier {
     end: u64,
     /// The return probe that is looked at: `struct return_instance`.
     instance: u64,
-    /// Which blocks of memory have a window: bits by the block's hash.
-    seen: [u64; SEEN_WORDS],
+    /// Blocks of memory that have a window: of each hash, the last one.
+    seen: [u64; SEEN_BLOCKS],
 }
 
 /// The chunks and windows that were copied for a handled fault, as `Fault::chunks` and `Fault::windows` have them.
@@ -83,7 +83,7 @@ pub unsafe fn copy(ids: Ids, header: *mut SlotHeader, moment_ns: u64) -> Kept {
         (*copier).windows = 0;
         (*copier).start = start;
         (*copier).end = start;
-        (*copier).seen = [0; SEEN_WORDS];
+        (*copier).seen = [0; SEEN_BLOCKS];
         let utask: u64 = read(task, config!(offsets.task_utask)).unwrap_or(0);
         (*copier).instance = if utask == 0 { 0 } else { read(utask, config!(offsets.utask_returns)).unwrap_or(0) };
         bpf_loop(MAX_RETURNS, copy_return as *mut c_void, context, 0);
@@ -258,11 +258,7 @@ unsafe extern "C" fn open_window(number: u32, context: *mut c_void) -> i64 {
         let copier = scratch(header);
         let Some(address) = candidate(number, header) else { return 0 };
         let on_stack = address >= (*copier).start && address < (*copier).end;
-        if !(LOWEST_ADDRESS..HIGHEST_ADDRESS).contains(&address) || on_stack {
-            return 0;
-        }
-        // What a register points to is copied in any case: another block may have the same hash.
-        if was_seen(copier, address) && number >= Registers::POINTER_WORDS {
+        if !(LOWEST_ADDRESS..HIGHEST_ADDRESS).contains(&address) || on_stack || was_seen(copier, address) {
             return 0;
         }
         let Some((index, window)) = pool::pop::<{ pool::FEW_TRIES }, _>(&WINDOWS, &FREE_WINDOWS) else {
@@ -306,16 +302,16 @@ unsafe fn candidate(number: u32, header: *mut SlotHeader) -> Option<u64> {
     }
 }
 
-/// Whether the block of 128 bytes has, or may have, a window already; marks it.
+/// Whether the block of 128 bytes is known to have a window already; remembers it. One that another has taken the place of gets a second window:
+/// that costs room, which is counted, and what is left out is lost without a word.
 #[inline(always)]
 unsafe fn was_seen(copier: *mut Copier, address: u64) -> bool {
-    let hash = ((address >> 7).wrapping_mul(0x9e37_79b9_7f4a_7c15) >> 48) as u32;
-    let (word, bit) = (hash as usize & (SEEN_WORDS - 1), hash >> 3 & 63);
+    let block = address >> 7;
+    let hash = (block.wrapping_mul(0x9e37_79b9_7f4a_7c15) >> 48) as usize;
     // SAFETY: masked into the array.
     unsafe {
-        let seen = (*copier).seen[word] >> bit & 1 == 1;
-        (*copier).seen[word] |= 1 << bit;
-        seen
+        let seen = &mut (*copier).seen[hash & (SEEN_BLOCKS - 1)];
+        core::mem::replace(seen, block) == block
     }
 }
 
@@ -347,12 +343,13 @@ pub unsafe fn label(header: *mut MemoryHeader, pid: u64, tid: u64, address: u64,
     }
 }
 
-/// `length`, bounded where the verifier can see it: see `bounded` in `steps`.
+/// `length`, bounded where the verifier can see it. The compiler often knows that it is small enough and would drop the check; Linux 6.1 cannot
+/// follow its reasons, so they are hidden from it.
 #[inline(always)]
 pub fn bounded(length: u64, most: u32) -> u32 {
     let mut length = length as u32;
-    // SAFETY: no instruction at all.
-    unsafe { core::arch::asm!("/* {0} */", inout(reg) length, options(pure, nomem, nostack, preserves_flags)) };
+    // SAFETY: it changes nothing. It is an instruction, and not nothing: two lines of source at one instruction are refused.
+    unsafe { core::arch::asm!("{0} = {0}", inout(reg) length, options(pure, nomem, nostack, preserves_flags)) };
     if length > most { most } else { length }
 }
 

@@ -15,6 +15,7 @@ use lastwords_abi::step::{
 use lastwords_abi::{Function, MAX_COPY_BYTES, MAX_STEPS, Outcome, REGISTER_WORDS, SlotHeader, Step, align8};
 
 use crate::maps::{STEPS, config};
+use crate::memory::bounded;
 
 const PAGE_BYTES: u64 = 4096;
 
@@ -97,9 +98,9 @@ unsafe fn interpret(header: *mut SlotHeader, in_ring: u32, run: Run) -> u32 {
     let cursor = unsafe {
         let forgotten = &raw mut (*header).registers[REGISTER_WORDS - 1];
         core::ptr::write_volatile(forgotten, cursor.into());
-        core::ptr::read_volatile(forgotten) as u32
+        core::ptr::read_volatile(forgotten)
     };
-    let cursor = u64::from(at_most(cursor, config!(data_bytes)));
+    let cursor = u64::from(bounded(cursor, config!(data_bytes)));
     let first_step = u64::from(run.first_step) + u64::from(simple);
     let mut state = Interpreter { header, data, cursor, first_step };
     // SAFETY: the callback gets `state`, which outlives the loop.
@@ -217,7 +218,7 @@ impl Output {
     #[inline(always)]
     fn copy(&self, size: u32, from: u64) -> (u16, u32) {
         let to = self.bytes();
-        let size = bounded(size);
+        let size = copyable(size);
         // SAFETY: `size` bytes follow `to`, see `MAX_OUTPUT_BYTES`; the helpers check the user address.
         unsafe {
             if bpf_probe_read_user(to, size, from as *const c_void) == 0
@@ -227,7 +228,7 @@ impl Output {
             }
             let before_next_page = (PAGE_BYTES - (from & (PAGE_BYTES - 1))) as u32;
             if before_next_page < size {
-                let part = bounded(before_next_page);
+                let part = copyable(before_next_page);
                 if bpf_copy_from_user(to, part, from as *const c_void) == 0 {
                     return (PARTIAL, part);
                 }
@@ -241,7 +242,7 @@ impl Output {
     #[inline(always)]
     fn clear(&self, size: u32) -> u32 {
         // SAFETY: as in `copy`.
-        unsafe { bpf_probe_read_user(self.bytes(), bounded(size), u64::MAX as *const c_void) };
+        unsafe { bpf_probe_read_user(self.bytes(), copyable(size), u64::MAX as *const c_void) };
         0
     }
 
@@ -274,7 +275,7 @@ impl Output {
     /// a longer one.
     #[inline(always)]
     fn read_string(&self, limit: u32, from: u64) -> Option<(u16, u32)> {
-        let room = bounded(limit) + 2;
+        let room = copyable(limit) + 2;
         // SAFETY: `room` bytes follow `to`, see `MAX_OUTPUT_BYTES`.
         let read = unsafe { bpf_probe_read_user_str(self.bytes(), room, from as *const c_void) };
         if read < 0 {
@@ -306,19 +307,10 @@ impl Output {
     }
 }
 
-/// `size`, bounded by `MAX_COPY_BYTES` where the verifier can see it. The compiler often knows that it is small enough and would drop
-/// the check; Linux 6.1 cannot follow its reasons, so they are hidden from it.
+/// A size that may be copied at once.
 #[inline(always)]
-fn bounded(size: u32) -> u32 {
-    at_most(size, MAX_COPY_BYTES)
-}
-
-/// The same with another bound.
-#[inline(always)]
-fn at_most(mut value: u32, bound: u32) -> u32 {
-    // SAFETY: it changes nothing. It is an instruction, and not nothing: two lines of source at one instruction are refused.
-    unsafe { core::arch::asm!("{0} = {0}", inout(reg) value, options(pure, nomem, nostack, preserves_flags)) };
-    if value > bound { bound } else { value }
+fn copyable(size: u32) -> u32 {
+    bounded(size.into(), MAX_COPY_BYTES)
 }
 
 /// A saved register; 0 for one that does not exist.
