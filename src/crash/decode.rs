@@ -167,6 +167,21 @@ impl<'a> Decoder<'a> {
         Decoder { types: self.types, behind: Some(behind), bytes, parts, trail }
     }
 
+    /// The value that a pointer in this one leads to, as for [`Self::inside`], in `depth` others.
+    pub fn value_inside(
+        &self,
+        bytes: &Bytes,
+        behind: &dyn Pointees,
+        address: Address,
+        ty: TypeId,
+        depth: u32,
+    ) -> Value {
+        let inner = self.inside(bytes, behind, address, ty);
+        let value = inner.value(None, ty, 0, depth);
+        self.parts.set(inner.parts.get());
+        value
+    }
+
     /// Whether this is a part of what lies at `address`: whoever follows a pointer to it walks in a circle.
     pub fn is_within(&self, address: Address, ty: TypeId) -> bool {
         let trail = std::iter::successors(self.trail.as_ref(), |trail| trail.before);

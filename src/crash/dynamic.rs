@@ -48,10 +48,7 @@ pub fn value_at(
         return None;
     }
     let bytes: Bytes = behind.bytes(Avma(address.0), size);
-    let inner = decoder.inside(&bytes, behind, address, ty);
-    let value = inner.value(None, ty, 0, 1);
-    decoder.parts.set(inner.parts.get());
-    Some(value)
+    Some(decoder.value_inside(&bytes, behind, address, ty, 1))
 }
 
 /// The name for a pointer to an object's table of methods. If it has none, the pointer leads to its end: the word before it belongs to it for

@@ -160,10 +160,7 @@ impl<'a, H: Held> Reached<'a, H> {
         let (to, size) = class_at(decoder, self, to, address).unwrap_or((to, size));
         let bytes = self.bytes(at, size);
         let behind = Self { levels: self.levels - 1, ..*self };
-        let inner = decoder.inside(&bytes, &behind, address, to);
-        let target = inner.value(None, to, 0, 1);
-        decoder.parts.set(inner.parts.get());
-        target
+        decoder.value_inside(&bytes, &behind, address, to, 1)
     }
 
     /// The memory from `at` on.

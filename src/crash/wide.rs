@@ -25,12 +25,7 @@ pub fn until_nul(
     Some(match end {
         Some(end) => Value { length: Some((end * size) as u64), ..shown(value, &known[..end * size], size) },
         None if known.len() < size => return None,
-        None => {
-            let known = &known[..known.len() / size * size];
-            let known = &known[..known.len().min(most)];
-            let reason = Some(format!("only its first {} bytes are known", known.len()));
-            Value { state: State::Truncated, reason, ..shown(value, known, size) }
-        }
+        None => cut(value, &known[..known.len().min(most)], size),
     })
 }
 
@@ -44,12 +39,15 @@ pub fn counted(behind: &dyn Pointees, value: Value, address: Address, length: u6
     match bytes.get(0, wanted) {
         Err(gap) if known.len() < size => super::decode::missing(value, gap),
         _ if known.len() == all => shown(value, known, size),
-        _ => {
-            let known = &known[..known.len() / size.max(1) * size];
-            let reason = Some(format!("only its first {} bytes are known", known.len()));
-            Value { state: State::Truncated, reason, ..shown(value, known, size) }
-        }
+        _ => cut(value, known, size),
     }
+}
+
+/// A text of which no more than these bytes are known.
+fn cut(value: Value, known: &[u8], size: usize) -> Value {
+    let known = &known[..known.len() / size.max(1) * size];
+    let reason = Some(format!("only its first {} bytes are known", known.len()));
+    Value { state: State::Truncated, reason, ..shown(value, known, size) }
 }
 
 fn shown(value: Value, bytes: &[u8], size: usize) -> Value {

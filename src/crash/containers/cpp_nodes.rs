@@ -6,7 +6,7 @@ use serde_json::Value as Json;
 
 use super::Place;
 use crate::address::Avma;
-use crate::crash::decode::{Pointees, list as as_list, with_parts};
+use crate::crash::decode::{Pointees, list as as_list, unavailable, with_parts};
 use crate::dwarf::types::TypeId;
 use crate::plan::Followed;
 use crate::plan::containers::leads;
@@ -30,10 +30,7 @@ impl Entry {
         if bytes.known_part(0, size).is_empty() && size > 0 || place.decoder.is_within(at, of) {
             return None;
         }
-        let inner = place.decoder.inside(&bytes, place.behind, at, of);
-        let value = inner.value(None, of, 0, place.depth + 1);
-        place.decoder.parts.set(inner.parts.get());
-        Some(Self(value))
+        Some(Self(place.decoder.value_inside(&bytes, place.behind, at, of, place.depth + 1)))
     }
 }
 
@@ -165,17 +162,20 @@ impl Walk {
         let Self { entries, count, problem, .. } = self;
         let got = entries.len();
         let told = tell(Value { length: Some(count), ..value.clone() }, entries, count);
-        match problem {
-            Some(problem) if got == 0 => {
-                Value { state: State::Unavailable, value: Json::Null, reason: Some(problem), ..told }
-            }
-            Some(problem) => Value {
-                state: State::Truncated,
-                reason: Some(format!("only {got} of {count} elements: {problem}")),
-                ..told
-            },
-            None => told,
-        }
+        ended_early(told, got, count, problem)
+    }
+}
+
+/// A container of `count` elements as it was told, of which `problem` left `got` to be known.
+pub fn ended_early(told: Value, got: usize, count: u64, problem: Option<String>) -> Value {
+    match problem {
+        Some(problem) if got == 0 => unavailable(Value { value: Json::Null, ..told }, problem),
+        Some(problem) => Value {
+            state: State::Truncated,
+            reason: Some(format!("only {got} of {count} elements: {problem}")),
+            ..told
+        },
+        None => told,
     }
 }
 
@@ -236,6 +236,23 @@ fn hash_table(place: Place<'_>) -> Option<Walk> {
 fn word(behind: &dyn Pointees, at: u64) -> Option<u64> {
     let bytes = behind.bytes(Avma(at), 8);
     Some(u64::from_le_bytes(bytes.get(0, 8).ok()?.try_into().ok()?))
+}
+
+/// `value` as the list of `count` elements of type `of` that lie where `at` says, one by one.
+pub fn each_at(place: &Place<'_>, value: Value, of: TypeId, count: u64, at: impl Fn(u64) -> Option<Address>) -> Value {
+    let wanted = count.min(place.behind.max_elements());
+    let entries: Vec<_> = (0..wanted).map_while(|index| Entry::read(place, of, at(index)?, 0)).collect();
+    let shown = entries.len() as u64;
+    let told = as_set(value, entries, count);
+    match shown {
+        0 if count > 0 => unavailable(Value { value: Json::Null, ..told }, "it was not captured".into()),
+        _ if shown < wanted => Value {
+            state: State::Truncated,
+            reason: Some(format!("only its first {shown} of {count} elements were captured")),
+            ..told
+        },
+        _ => told,
+    }
 }
 
 /// A list of elements.

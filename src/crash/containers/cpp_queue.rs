@@ -1,10 +1,10 @@
 //! C++'s queues in blocks: `deque`, as libstdc++ has it.
 
 use super::Place;
-use super::cpp_nodes::{Entry, as_set};
+use super::cpp_nodes::each_at;
 use crate::address::Avma;
 use crate::crash::decode::unavailable;
-use crate::report::{Address, State, Value};
+use crate::report::{Address, Value};
 
 /// `std::deque`.
 pub fn deque(place: Place<'_>, value: &Value) -> Option<Value> {
@@ -12,24 +12,7 @@ pub fn deque(place: Place<'_>, value: &Value) -> Option<Value> {
     let count = blocks.count();
     let value = Value { address: Some(Address(blocks.first)), length: count, ..value.clone() };
     let Some(count) = count else { return Some(unavailable(value, "it is damaged, or not set yet".into())) };
-    let wanted = count.min(place.behind.max_elements());
-    let mut entries = Vec::new();
-    for index in 0..wanted {
-        let at = blocks.address_of(&place, index);
-        let Some(entry) = at.and_then(|at| Entry::read(&place, blocks.of, Address(at), 0)) else { break };
-        entries.push(entry);
-    }
-    let shown = entries.len() as u64;
-    let told = as_set(value, entries, count);
-    Some(match shown {
-        0 if count > 0 => unavailable(Value { value: serde_json::Value::Null, ..told }, "it was not captured".into()),
-        _ if shown < wanted => Value {
-            state: State::Truncated,
-            reason: Some(format!("only its first {shown} of {count} elements were captured")),
-            ..told
-        },
-        _ => told,
-    })
+    Some(each_at(&place, value, blocks.of, count, |index| blocks.address_of(&place, index).map(Address)))
 }
 
 /// Blocks of the same size, of which a map of pointers says where they are.

@@ -1,12 +1,12 @@
 //! Rust's lists: `Vec`, and slices behind any kind of pointer.
 
 use super::Place;
-use super::cpp_nodes::{Entry, as_set};
+use super::cpp_nodes::each_at;
 use super::elements::{check, list_at, text_at};
 use crate::crash::decode::unavailable;
 use crate::dwarf::types::TypeId;
 use crate::plan::shape::{TextKind, text_behind};
-use crate::report::{Address, State, Value};
+use crate::report::{Address, Value};
 
 /// What a `Vec` is made of.
 pub struct Parts {
@@ -65,20 +65,8 @@ pub fn queue(place: Place<'_>, value: &Value) -> Option<Value> {
         let reason = format!("{count} elements where there is room for {room}: it is damaged, or not set yet");
         return Some(unavailable(value, reason));
     }
-    let wanted = count.min(place.behind.max_elements());
-    let at = |index: u64| Address(address.0 + (head + index) % room * size);
-    let entries: Vec<_> = (0..wanted).map_while(|index| Entry::read(&place, of, at(index), 0)).collect();
-    let shown = entries.len() as u64;
-    let told = as_set(value, entries, count);
-    Some(match shown {
-        0 if count > 0 => unavailable(Value { value: serde_json::Value::Null, ..told }, "it was not captured".into()),
-        _ if shown < wanted => Value {
-            state: State::Truncated,
-            reason: Some(format!("only its first {shown} of {count} elements were captured")),
-            ..told
-        },
-        _ => told,
-    })
+    let at = |index: u64| Some(Address(address.0 + (head + index) % room * size));
+    Some(each_at(&place, value, of, count, at))
 }
 
 /// `&[T]`, `&str`, `Box<[T]>`, `*const Path`: rustc describes all of them as a pair of `data_ptr` and `length`.

@@ -1,12 +1,11 @@
 //! Rust's ordered maps: B-trees, whose leaves and inner nodes debug info describes.
 
 use super::Place;
-use super::cpp_nodes::{Entry, as_map, as_set};
+use super::cpp_nodes::{Entry, as_map, as_set, ended_early};
 use crate::address::Avma;
-use crate::crash::decode::unavailable;
 use crate::dwarf::types::TypeId;
 use crate::plan::layout::{Found, find, pointee};
-use crate::report::{Address, State, Value};
+use crate::report::{Address, Value};
 
 /// Inner nodes above each other: of 6 keys at least in each, more than there is memory for.
 const MAX_HEIGHT: u64 = 24;
@@ -35,15 +34,7 @@ fn told(place: Place<'_>, value: &Value, has_values: bool) -> Option<Value> {
     let got = walk.entries.len();
     let told = if has_values { as_map(value, walk.entries, count) } else { as_set(value, walk.entries, count) };
     let early = format!("it is damaged: it has {got} elements");
-    Some(match problem.or((got < wanted).then_some(early)) {
-        Some(problem) if got == 0 => unavailable(Value { value: serde_json::Value::Null, ..told }, problem),
-        Some(problem) => Value {
-            state: State::Truncated,
-            reason: Some(format!("only {got} of {count} elements: {problem}")),
-            ..told
-        },
-        None => told,
-    })
+    Some(ended_early(told, got, count, problem.or((got < wanted).then_some(early))))
 }
 
 /// The root, the inner nodes from there to a leaf, and what nodes look like.
@@ -139,9 +130,6 @@ impl Walk<'_> {
         let size = self.place.decoder.types.resolve(of).size?;
         let at = Address(array.checked_add(index.checked_mul(size)?)?);
         let bytes = self.place.behind.bytes(Avma(at.0), usize::try_from(size).ok()?);
-        let inner = self.place.decoder.inside(&bytes, self.place.behind, at, of);
-        let value = inner.value(None, of, 0, self.place.depth + 1);
-        self.place.decoder.parts.set(inner.parts.get());
-        Some(value)
+        Some(self.place.decoder.value_inside(&bytes, self.place.behind, at, of, self.place.depth + 1))
     }
 }

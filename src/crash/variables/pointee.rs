@@ -55,9 +55,7 @@ impl Pointees for Behind<'_, '_> {
             return value;
         }
         let behind = Self { levels: self.levels - 1, ..*self };
-        let inner = decoder.inside(&bytes, &behind, address, to);
-        let target = inner.value(None, to, 0, 1);
-        decoder.parts.set(inner.parts.get());
+        let target = decoder.value_inside(&bytes, &behind, address, to, 1);
         Value { target: Some(Box::new(target)), ..value }
     }
 
