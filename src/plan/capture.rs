@@ -10,7 +10,9 @@ use super::reach::Reach;
 use super::returns::{Returns, StackUse, return_policy};
 use super::shape::Shape;
 use super::steps::StepList;
-use super::{ArgumentPlan, FunctionPlan, PieceSource, Skipped, Source, candidates, contradiction, exit, weight};
+use super::{
+    ArgumentPlan, Followed, FunctionPlan, PieceSource, Skipped, Source, candidates, contradiction, exit, weight,
+};
 use crate::arch::Architecture;
 use crate::arch::code::Code;
 use crate::arch::cost::Costs;
@@ -77,7 +79,8 @@ pub fn compile(
     let cfa_offset = function.entry_cfa_offset.unwrap_or(context.arch.entry_cfa_offset());
     let inspection = context.arch.inspect(code, cfa_offset).map_err(|error| skip(error.to_string()))?;
     let locator = Locator { arch: context.arch, entry: &inspection.entry, frame_base: function.frame_base, cfa_offset };
-    let mut compiler = Compiler { context, locator, steps: StepList::default() };
+    let pairs = pairs::find(function, context.lengths, context.types);
+    let mut compiler = Compiler { context, locator, pairs: &pairs, steps: StepList::default() };
     let shapes: Vec<Shape> = function.parameters.iter().map(|parameter| compiler.shape_of(parameter.ty)).collect();
     let hidden = exit::hidden_argument(function, context);
     let mut at_entry =
@@ -104,7 +107,7 @@ pub fn compile(
         false => compiler.arguments(function, &shapes, spans),
     };
     let steps = compiler.steps;
-    let (returns, exit) = exit::compile(function, &exits, (&arguments, hidden), &steps, context);
+    let (returns, exit) = exit::compile(function, &exits, (&arguments, hidden), &pairs, &steps, context);
     Ok(FunctionPlan {
         weight: weight::weight(&function.name, code, (&entry, &exits), context),
         name: function.name.clone(),
@@ -145,6 +148,8 @@ const ONLY_REFERENCE: &str = "it came as a reference on the stack, and the debug
 struct Compiler<'a> {
     context: &'a Context<'a>,
     locator: Locator<'a>,
+    /// Which arguments are the lengths of others: see [`pairs::find`].
+    pairs: &'a [Option<Followed>],
     steps: StepList,
 }
 
@@ -160,13 +165,12 @@ impl Compiler<'_> {
     /// Whether anything is read that code in front of the probe could have changed, the stack not counted.
     fn reads_memory(&self, function: &Function, located: &[Vec<Span>]) -> bool {
         let is_behind = |span: &Span| matches!(span.spot, Spot::Memory { register, .. } if register != self.context.arch.stack_pointer());
-        let pairs = pairs::find(function, self.context.lengths, self.context.types);
         let has_pointers = |parameter: &Parameter| {
             let size = self.shape_of(parameter.ty).bytes.len() as u32;
             !pointers_in(parameter.name.as_deref(), parameter.ty, size, self.context.types).is_empty()
         };
         located.iter().flatten().any(is_behind)
-            || pairs.iter().any(Option::is_some)
+            || self.pairs.iter().any(Option::is_some)
             || function.parameters.iter().any(has_pointers)
     }
 
@@ -177,12 +181,11 @@ impl Compiler<'_> {
             arguments.push(self.argument(parameter, shape, spans));
         }
         // What follows pointers has no fixed size, so it stands behind all that has.
-        let Context { types, lengths, .. } = self.context;
-        let pairs = pairs::find(function, lengths, types);
+        let types = self.context.types;
         let candidates = (0..arguments.len())
-            .flat_map(|argument| candidates::of_argument(argument, &arguments, &pairs, &self.steps, types))
+            .flat_map(|argument| candidates::of_argument(argument, &arguments, self.pairs, &self.steps, types))
             .collect();
-        let reach = Reach::new(self.context.types, self.context.limits, &mut self.steps);
+        let reach = Reach::new(types, self.context.limits, &mut self.steps);
         let follows = reach.follow(candidates, arguments.len());
         for (argument, follows) in arguments.iter_mut().zip(follows) {
             argument.follows = follows;

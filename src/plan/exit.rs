@@ -8,7 +8,7 @@ use super::capture::{Context, unavailable};
 use super::locate::{Span, Spot};
 use super::reach::Reach;
 use super::steps::StepList;
-use super::{ArgumentPlan, ExitPlan, Exits, Followed, PieceSource, ReturnCondition, ReturnPlan, Source, pairs};
+use super::{ArgumentPlan, ExitPlan, Exits, Followed, PieceSource, ReturnCondition, ReturnPlan, Source};
 use crate::arch::{ResultPart, ResultSpot, ReturnPlace};
 use crate::dwarf::function::{Function, Language};
 use crate::dwarf::types::{TypeId, TypeKind, TypeTable};
@@ -20,11 +20,12 @@ const WORD_BYTES: u32 = 8;
 /// Larger arguments are no pointers, whatever they consist of.
 const MAX_WORDS: u32 = 2;
 
-/// Plans the return of a function whose arguments, the hidden one included, are captured by `entry`.
+/// Plans the return of a function whose arguments, the hidden one included, are captured by `entry`; which of them are lengths, `pairs` says.
 pub fn compile(
     function: &Function,
     exits: &Exits,
     (arguments, hidden): (&[ArgumentPlan], Option<PieceSource>),
+    pairs: &[Option<Followed>],
     entry: &StepList,
     context: &Context<'_>,
 ) -> (Option<ReturnPlan>, ExitPlan) {
@@ -42,13 +43,12 @@ pub fn compile(
             candidates.extend(of_value(arguments.len(), &returns.value, &planner.steps, context.types));
         }
         if context.after {
-            after = planner.after(function, arguments);
-            let pairs = pairs::find(function, context.lengths, context.types);
+            after = planner.after(function, arguments, pairs);
             let is_read =
                 |index: &usize| !after[*index].pieces.is_empty() && is_writable(function, *index, context.types);
             let indexes = (0..after.len()).filter(is_read);
             candidates
-                .extend(indexes.flat_map(|index| of_argument(index, &after, &pairs, &planner.steps, context.types)));
+                .extend(indexes.flat_map(|index| of_argument(index, &after, pairs, &planner.steps, context.types)));
         }
         let reach = Reach::new(context.types, context.limits, &mut planner.steps);
         let mut follows = reach.follow(candidates, arguments.len() + 1);
@@ -124,8 +124,12 @@ impl Planner<'_> {
     }
 
     /// The arguments once more, as far as they are pointers to what may change, or lengths: as they were at the entry.
-    fn after(&mut self, function: &Function, arguments: &[ArgumentPlan]) -> Vec<ArgumentPlan> {
-        let pairs = pairs::find(function, self.context.lengths, self.context.types);
+    fn after(
+        &mut self,
+        function: &Function,
+        arguments: &[ArgumentPlan],
+        pairs: &[Option<Followed>],
+    ) -> Vec<ArgumentPlan> {
         let is_length = |index| {
             pairs.iter().flatten().any(|pair| matches!(pair, Followed::Paired { length, .. } if *length == index))
         };

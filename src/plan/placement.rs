@@ -98,6 +98,8 @@ impl Placing<'_> {
         }
         let mut choices: Vec<Choice> =
             self.candidates().filter_map(|candidate| self.choice(candidate, arguments)).collect();
+        let is_cheap = |choice: &&Choice| self.costs.is_cheap(choice.placement.entry.class);
+        let readable_cheaply = choices.iter().filter(is_cheap).map(|choice| choice.readable).max();
         keep_best(&mut choices, |choice| choice.readable);
         let least = choices.iter().map(|choice| choice.weighed_ns).min().unwrap_or(0);
         match self.returns {
@@ -114,26 +116,22 @@ impl Placing<'_> {
             reason: InspectError::NotProbeable(self.code.entry()).to_string(),
         })?;
         let mut placement = chosen.placement;
-        placement.entry.obstacle = self.obstacle(placement.entry.class, chosen.readable, arguments);
+        placement.entry.obstacle = self.obstacle(placement.entry.class, readable_cheaply >= Some(chosen.readable));
         Ok(placement)
     }
 
-    /// What keeps a function from a cheap entry that has none; `readable` is what can be read where it is.
-    fn obstacle(&self, class: ClassId, readable: (usize, u64), arguments: &[Vec<Span>]) -> Option<Obstacle> {
+    /// What keeps a function from a cheap entry that has none; whether that `could_read` as much as is read where it stands.
+    fn obstacle(&self, class: ClassId, could_read: bool) -> Option<Obstacle> {
         if self.costs.is_cheap(class) {
             return None;
         }
-        let is_cheap = |candidate: &&Candidate| self.costs.is_cheap(candidate.class);
-        let cheap: Vec<Candidate> = self.inspection.candidates.iter().filter(is_cheap).copied().collect();
-        let allowed: Vec<Candidate> = self.candidates().collect();
-        let choices = allowed.iter().filter(|it| cheap.contains(it));
-        let could_read = choices.filter_map(|it| self.choice(*it, arguments)).any(|choice| choice.readable >= readable);
+        let is_cheap = |candidate: &Candidate| self.costs.is_cheap(candidate.class);
         Some(match () {
             () if self.entry_place == EntryPlace::First || could_read => Obstacle::Asked,
-            () if cheap.is_empty() && self.inspection.has_unknown_targets => Obstacle::UnknownTargets,
-            () if cheap.is_empty() => Obstacle::None,
-            () if cheap.iter().any(|it| allowed.contains(it)) => Obstacle::Argument,
-            () => Obstacle::Memory,
+            () if self.candidates().any(|it| is_cheap(&it)) => Obstacle::Argument,
+            () if self.inspection.candidates.iter().any(is_cheap) => Obstacle::Memory,
+            () if self.inspection.has_unknown_targets => Obstacle::UnknownTargets,
+            () => Obstacle::None,
         })
     }
 
