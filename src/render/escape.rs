@@ -2,6 +2,8 @@
 
 use std::fmt::Write;
 
+use crate::report::from_hex;
+
 /// Text within a line: control characters, and those that change the direction or the look of what follows, are escaped.
 pub fn plain(text: &str) -> String {
     let mut escaped = String::with_capacity(text.len());
@@ -21,7 +23,7 @@ pub fn quoted(text: &str) -> String {
 
 /// [`quoted`] from bytes in hexadecimal, which are shown as `\xNN` where they are no UTF-8. `None` if they are not in hexadecimal.
 pub fn quoted_bytes(hexadecimal: &str) -> Option<String> {
-    let bytes = bytes_of(hexadecimal)?;
+    let bytes = from_hex(hexadecimal)?;
     let mut escaped = String::from('"');
     for chunk in bytes.utf8_chunks() {
         push_quoted(&mut escaped, chunk.valid());
@@ -49,15 +51,6 @@ fn push(escaped: &mut String, character: char) {
         _ if character.is_alphanumeric() => escaped.push(character),
         _ => escaped.extend(character.escape_debug()),
     }
-}
-
-fn bytes_of(hexadecimal: &str) -> Option<Vec<u8>> {
-    let digits = hexadecimal.as_bytes();
-    if !digits.len().is_multiple_of(2) || !digits.iter().all(u8::is_ascii_hexdigit) {
-        return None;
-    }
-    let pair = |pair: &[u8]| u8::from_str_radix(std::str::from_utf8(pair).ok()?, 16).ok();
-    digits.chunks_exact(2).map(pair).collect()
 }
 
 #[cfg(test)]

@@ -22,7 +22,7 @@ use serde::{Deserialize, Serialize};
 
 pub use address::{Address, Registers};
 pub use bound::Document;
-pub use call::{Call, ReturnState, Returned, State, Thread, Value, object_of};
+pub use call::{Call, ReturnState, Returned, State, Thread, Value, from_hex, object_of};
 pub use directory::{Owner, check as check_directory};
 pub use fault::{Access, Basis, Cause, Fault, FaultInstruction, FaultMapping, Finding, Sender};
 pub use frame::{FoundBy, Frame, FrameKind, Gap, Repeats, Source};

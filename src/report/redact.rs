@@ -42,14 +42,13 @@ impl Redaction {
 
     fn in_call(&self, call: &mut Call, secrets: &mut Secrets) {
         let is_whole = self.is_named(&call.function) || self.is_named(&call.symbol);
-        let result = call.returned.iter_mut().filter_map(|returned| returned.value.as_deref_mut());
-        self.in_values(call.args.iter_mut().chain(result), is_whole, secrets);
+        self.in_values(of_call(call), is_whole, secrets);
     }
 
     fn in_frame(&self, frame: &mut Frame, secrets: &mut Secrets) {
         let names = [frame.function.as_deref(), frame.symbol.as_deref()];
         let is_whole = names.into_iter().flatten().any(|name| self.is_named(name));
-        self.in_values(frame.args.iter_mut().chain(&mut frame.locals), is_whole, secrets);
+        self.in_values(of_frame(frame), is_whole, secrets);
     }
 
     /// In all of these, or in what of them has such a name.
@@ -81,14 +80,19 @@ impl Redaction {
 
 /// All values of a report that are not parts of others.
 fn values(report: &mut Report) -> impl Iterator<Item = &mut Value> {
-    report.threads.iter_mut().flat_map(|thread| {
-        let of_calls = thread.calls.iter_mut().flat_map(|call| {
-            let result = call.returned.iter_mut().filter_map(|returned| returned.value.as_deref_mut());
-            call.args.iter_mut().chain(result)
-        });
-        let of_frames = thread.frames.iter_mut().flat_map(|frame| frame.args.iter_mut().chain(&mut frame.locals));
-        of_calls.chain(of_frames)
-    })
+    report
+        .threads
+        .iter_mut()
+        .flat_map(|thread| thread.calls.iter_mut().flat_map(of_call).chain(thread.frames.iter_mut().flat_map(of_frame)))
+}
+
+fn of_call(call: &mut Call) -> impl Iterator<Item = &mut Value> {
+    let result = call.returned.iter_mut().filter_map(|returned| returned.value.as_deref_mut());
+    call.args.iter_mut().chain(result)
+}
+
+fn of_frame(frame: &mut Frame) -> impl Iterator<Item = &mut Value> {
+    frame.args.iter_mut().chain(&mut frame.locals)
 }
 
 /// Takes away what is meant in a value; whether that changed its JSON.

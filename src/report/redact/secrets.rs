@@ -4,8 +4,7 @@ use std::collections::BTreeSet;
 
 use serde_json::Value as Json;
 
-use crate::report::call::from_hex;
-use crate::report::{Report, State, Value};
+use crate::report::{Report, State, Value, from_hex};
 
 /// Shorter texts are found everywhere, and so are those of so few different bytes.
 const LEAST_BYTES: usize = 4;
