@@ -2,18 +2,22 @@
 //! interleaved runs, each as nanoseconds a call over the untraced function and as a ratio to an empty uprobe on the function's first
 //! instruction. Needs root, gcc and Linux 6.6; tools that are not installed have no row.
 
+mod support;
+#[path = "support/watched.rs"]
+mod watched;
+
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
-use std::time::Duration;
 
 use lastwords::binary::Binary;
-use lastwords::launch::{Ending, Suspended};
 use lastwords::plan::build::{Options, prepare};
 use lastwords::plan::placement::EntryPlace;
 use lastwords::plan::returns::Returns;
 use lastwords::plan::select::Selection;
 use lastwords::probe::{Recorder, Settings, calibrate};
+
+use support::median;
 
 const ROUNDS: usize = 5;
 /// For tools that stop the program at each call.
@@ -96,8 +100,9 @@ fn main() {
             }
         }
     }
+    let of_tool = |figures: Vec<f64>| (!figures.is_empty()).then(|| median(figures));
     let medians: Vec<Vec<Option<f64>>> =
-        figures.into_iter().map(|entries| entries.into_iter().map(median).collect()).collect();
+        figures.into_iter().map(|entries| entries.into_iter().map(of_tool).collect()).collect();
     println!("| | {} |", ENTRIES.map(|(name, _)| format!("entry is {name}")).join(" | "));
     println!("| --- |{}", " --- |".repeat(ENTRIES.len()));
     for ((name, ..), row) in TOOLS.iter().zip(&medians).skip(1) {
@@ -154,16 +159,8 @@ fn with_probes(program: &Program, calls: u32, options: &Options, does_nothing: b
         recorder.attach(&prepared.plan, None).expect("probes");
     }
     let arguments = [program.path.clone().into(), calls.to_string().into(), program.figure.clone().into()];
-    let suspended = Suspended::new(&program.path, &arguments, None).expect("a process");
-    recorder.watch(suspended.pid().as_raw().cast_unsigned()).expect("a process to watch");
-    let running = suspended.start().expect("the program");
-    loop {
-        match running.ending() {
-            Some(Ending::Exited(_)) => return true,
-            Some(Ending::Killed(signal)) => panic!("the program was killed by {signal}"),
-            None => std::thread::sleep(Duration::from_millis(1)),
-        }
-    }
+    watched::run(&mut recorder, &program.path, &arguments);
+    true
 }
 
 fn bpftrace(program: &Program, calls: u32, action: &str) -> bool {
@@ -247,9 +244,4 @@ fn build(folder: &Path, number: usize, flags: &[&str]) -> Program {
     let status = Command::new("gcc").args(["-g", "-o"]).arg(&path).arg(&source).args(flags).status();
     assert!(status.expect("gcc").success(), "gcc failed");
     Program { figure: path.with_extension("figure"), path }
-}
-
-fn median(mut figures: Vec<f64>) -> Option<f64> {
-    figures.sort_by(f64::total_cmp);
-    figures.get(figures.len() / 2).copied()
 }

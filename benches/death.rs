@@ -1,6 +1,8 @@
 //! What a death costs: `cargo bench --bench death` prints how long the eBPF programs run at the death of a process of 16 threads, and how long
 //! it takes from the fault of each of our fixtures to its complete report on the disk. Needs root, gcc and g++.
 
+mod support;
+
 use std::ffi::OsStr;
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -14,6 +16,8 @@ use lastwords::plan::build::{Options, prepare};
 use lastwords::plan::select::Selection;
 use lastwords::probe::{Ran, Recorder, Settings};
 use serde_json::Value;
+
+use support::median;
 
 const THREADS: &str = "16";
 const COUNTING: &str = "/proc/sys/kernel/bpf_stats_enabled";
@@ -160,9 +164,4 @@ fn build(folder: &Path, source: &str, level: &str) -> PathBuf {
     let status = Command::new(compiler).args(flags).arg("-o").arg(&program).arg(path).status();
     assert!(status.expect("a compiler").success(), "{compiler} failed");
     program
-}
-
-fn median(mut figures: Vec<f64>) -> f64 {
-    figures.sort_by(f64::total_cmp);
-    figures[figures.len() / 2]
 }

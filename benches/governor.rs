@@ -1,8 +1,12 @@
 //! What the overhead budget leaves of a program's speed: `cargo bench --bench governor` runs one that calls a small function 20 million times a
 //! second, for about 10 s, without lastwords and under `lastwords run` with its defaults, and prints the ratio of the medians. Needs root and gcc.
 
+mod support;
+
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
+
+use support::median;
 
 const ROUNDS: usize = 3;
 /// In 10 s, at 20 million a second.
@@ -80,9 +84,4 @@ fn build(folder: &Path) -> PathBuf {
     let status = Command::new("gcc").args(["-g", "-O1", "-o"]).arg(&program).arg(&file).status();
     assert!(status.expect("gcc").success(), "gcc failed");
     program
-}
-
-fn median(mut figures: Vec<f64>) -> f64 {
-    figures.sort_by(f64::total_cmp);
-    figures[figures.len() / 2]
 }

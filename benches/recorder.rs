@@ -3,16 +3,21 @@
 //! Linux 6.6.
 //! Other programs on the machine matter little: of each run, the quarter of its calls counts that was faster than the rest.
 
+mod support;
+#[path = "support/watched.rs"]
+mod watched;
+
 use std::path::{Path, PathBuf};
 use std::process::Command;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use lastwords::binary::Binary;
-use lastwords::launch::{Ending, Suspended};
 use lastwords::plan::build::{Options, Prepared, prepare};
 use lastwords::plan::returns::Returns;
 use lastwords::plan::select::Selection;
 use lastwords::probe::{Recorder, Settings};
+
+use support::median;
 
 /// How much is measured.
 #[derive(Clone, Copy)]
@@ -210,11 +215,11 @@ fn per_call(name: &str, program: &Path, effort: Effort) {
 }
 
 /// Nanoseconds a call.
-fn run(program: &Path, watched: Watched, calls: u32) -> f64 {
-    let returns = if watched == Watched::Entries { Returns::Never } else { Returns::Always };
+fn run(program: &Path, what: Watched, calls: u32) -> f64 {
+    let returns = if what == Watched::Entries { Returns::Never } else { Returns::Always };
     let prepared = plan(program, "work", returns);
     let mut recorder = load(&prepared);
-    match watched {
+    match what {
         Watched::Nothing => {}
         Watched::Floor => recorder.attach_floor(&prepared.plan).expect("probes that do nothing"),
         Watched::Entries | Watched::EntriesAndReturns => {
@@ -222,17 +227,7 @@ fn run(program: &Path, watched: Watched, calls: u32) -> f64 {
         }
     }
     let output = program.with_extension("out");
-    let suspended = Suspended::new(program, &[program.into(), calls.to_string().into(), output.clone().into()], None);
-    let suspended = suspended.expect("a process");
-    recorder.watch(suspended.pid().as_raw().cast_unsigned()).expect("a process to watch");
-    let running = suspended.start().expect("the program");
-    loop {
-        match running.ending() {
-            Some(Ending::Exited(_)) => break,
-            Some(Ending::Killed(signal)) => panic!("the program was killed by {signal}"),
-            None => std::thread::sleep(Duration::from_millis(1)),
-        }
-    }
+    watched::run(&mut recorder, program, &[program.into(), calls.to_string().into(), output.clone().into()]);
     std::fs::read_to_string(&output).expect("its figure").trim().parse().expect("a number")
 }
 
@@ -284,9 +279,4 @@ fn build(folder: &Path, name: &str, language: Language, source: &str) -> PathBuf
     let status = Command::new(compiler).args(flags).arg("-o").arg(&program).arg(&file).status();
     assert!(status.expect("a compiler").success(), "{compiler} failed");
     program
-}
-
-fn median(mut figures: Vec<f64>) -> f64 {
-    figures.sort_by(f64::total_cmp);
-    figures[figures.len() / 2]
 }
