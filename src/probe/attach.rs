@@ -1,15 +1,15 @@
 //! A plan's probes, placed by the best tier that there is, and placed anew without those that cost too much.
 
-use std::collections::HashMap;
-use std::os::fd::{OwnedFd, RawFd};
-use std::path::Path;
+use std::os::fd::OwnedFd;
+use std::path::{Path, PathBuf};
 
 use aya::Ebpf;
 use aya::programs::uprobe::UProbeLink;
 use lastwords_abi::{cookie, step::FIRST_GENERATION};
 
 use super::closing::close;
-use super::multi::{self, Kind, Relocated};
+use super::multi::{self, Kind};
+use super::programs::Programs;
 use super::{ProbeError, Tier, single};
 use crate::address::FileOffset;
 use crate::plan::{Exits, Plan};
@@ -52,6 +52,8 @@ pub enum Link {
 pub struct Group {
     /// Indexes in the plan.
     pub functions: Vec<usize>,
+    /// What their probes' cookies say.
+    pub generation: u32,
     /// In the order in which they were placed.
     pub links: Vec<Link>,
 }
@@ -61,8 +63,6 @@ pub struct Group {
 pub struct Links {
     /// Who hangs together.
     pub groups: Vec<Group>,
-    /// Programs for many probes that the kernel has accepted already.
-    programs: HashMap<&'static str, OwnedFd>,
 }
 
 impl Drop for Links {
@@ -81,13 +81,57 @@ pub fn site_count(plan: &Plan) -> usize {
     plan.functions.len() + exits.sum::<usize>()
 }
 
-/// What is needed to place probes.
+/// Functions of one file, whose probes are to be placed in a generation: all that it takes, without the plan.
+pub struct Placement {
+    functions: Vec<usize>,
+    path: PathBuf,
+    sites: Sites,
+    generation: u32,
+}
+
+impl Placement {
+    /// Whoever places this puts its generation in charge.
+    pub fn new(plan: &Plan, functions: Vec<usize>, generation: u32) -> Self {
+        let sites = sites_of(plan, &functions, generation);
+        let object = functions.first().map_or(0, |&index| plan.functions[index].object);
+        Self { path: plan.objects[object].clone(), sites, functions, generation }
+    }
+
+    /// Places the probes by links for many.
+    pub fn by_multi(self, programs: &mut Programs, tier: Tier) -> Result<Group, ProbeError> {
+        let Sites { paired, mut instructions } = self.sites;
+        let first = if tier == Tier::Session {
+            (Kind::Session, paired)
+        } else {
+            instructions.extend(&paired);
+            (Kind::Return, paired.iter().map(returning).collect())
+        };
+        let mut links = Vec::new();
+        for (kind, sites) in [first, (Kind::Instruction, instructions)] {
+            if !sites.is_empty() {
+                links.push(place(programs.get(kind)?, kind, &self.path, &sites, tier)?);
+            }
+        }
+        Ok(Group { functions: self.functions, generation: self.generation, links })
+    }
+
+    /// Places the probes one by one.
+    pub fn by_single(self, ebpf: &mut Ebpf) -> Result<Group, ProbeError> {
+        let Sites { paired, mut instructions } = self.sites;
+        instructions.extend(&paired);
+        let returns: Vec<Site> = paired.iter().map(returning).collect();
+        // Returns first: a call that is entered in between would otherwise seem never to have returned.
+        let mut links = single::attach(ebpf, "probe_return", &self.path, &returns)?;
+        links.extend(single::attach(ebpf, "probe", &self.path, &instructions)?);
+        let links = links.into_iter().map(Link::Single).collect();
+        Ok(Group { functions: self.functions, generation: self.generation, links })
+    }
+}
+
+/// What is needed to place the probes of a plan.
 pub struct Attacher<'a> {
     pub ebpf: &'a mut Ebpf,
-    pub object: &'a [u8],
-    pub maps: &'a HashMap<String, RawFd>,
-    /// BTF id of `bpf_session_is_return`, where the kernel has it.
-    pub is_return: Option<u32>,
+    pub programs: &'a mut Programs,
 }
 
 impl Attacher<'_> {
@@ -105,102 +149,33 @@ impl Attacher<'_> {
         Ok((Tier::Single, self.attach_by(plan, Tier::Single)?))
     }
 
-    /// Places programs that do nothing at the entries of the functions.
-    pub fn attach_floor(&mut self, plan: &Plan) -> Result<Links, ProbeError> {
-        let program = Relocated::new(self.object, self.maps)?.load(Kind::Nothing, None)?;
-        let mut links = Links::default();
-        for functions in groups_of(plan, Tier::Multi) {
-            let Sites { paired, instructions } = sites_of(plan, &functions, FIRST_GENERATION);
-            let is_entry = |site: &Site| cookie::event(site.cookie) == cookie::ENTRY;
-            let entries: Vec<Site> = paired.into_iter().chain(instructions).filter(is_entry).collect();
-            let path = path_of(plan, &functions);
-            let placed = vec![place(&program, Kind::Nothing, path, &entries, Tier::Multi)?];
-            links.groups.push(Group { functions, links: placed });
-        }
-        Ok(links)
-    }
-
-    /// Places the probes of these functions, which lie in one file, in a new group. Whoever calls this puts its generation in charge.
-    pub fn add(
-        &mut self,
-        links: &mut Links,
-        plan: &Plan,
-        functions: Vec<usize>,
-        generation: u32,
-        tier: Tier,
-    ) -> Result<(), ProbeError> {
-        let sites = sites_of(plan, &functions, generation);
-        let path = path_of(plan, &functions);
-        let placed = match tier {
-            Tier::Session | Tier::Multi => self.add_multi(&mut links.programs, path, sites, tier)?,
-            Tier::Single => self.add_single(path, sites)?,
-        };
-        links.groups.push(Group { functions, links: placed });
-        Ok(())
-    }
-
     fn attach_by(&mut self, plan: &Plan, tier: Tier) -> Result<Links, ProbeError> {
-        if tier == Tier::Session && self.is_return.is_none() {
+        if tier == Tier::Session && !self.programs.have_sessions() {
             return Err(ProbeError::NoTier { tier });
         }
         let mut links = Links::default();
         for functions in groups_of(plan, tier) {
-            self.add(&mut links, plan, functions, FIRST_GENERATION, tier)?;
+            let placement = Placement::new(plan, functions, FIRST_GENERATION);
+            links.groups.push(match tier {
+                Tier::Session | Tier::Multi => placement.by_multi(self.programs, tier)?,
+                Tier::Single => placement.by_single(self.ebpf)?,
+            });
         }
         Ok(links)
-    }
-
-    fn add_multi(
-        &mut self,
-        programs: &mut HashMap<&'static str, OwnedFd>,
-        path: &Path,
-        sites: Sites,
-        tier: Tier,
-    ) -> Result<Vec<Link>, ProbeError> {
-        let Sites { paired, mut instructions } = sites;
-        let first = if tier == Tier::Session {
-            (Kind::Session, paired)
-        } else {
-            instructions.extend(&paired);
-            (Kind::Return, paired.iter().map(returning).collect())
-        };
-        let mut links = Vec::new();
-        for (kind, sites) in [first, (Kind::Instruction, instructions)] {
-            if sites.is_empty() {
-                continue;
-            }
-            let program = match programs.entry(kind.program()) {
-                std::collections::hash_map::Entry::Occupied(entry) => entry.into_mut(),
-                std::collections::hash_map::Entry::Vacant(entry) => {
-                    let is_return = self.is_return.filter(|_| kind == Kind::Session);
-                    let loaded = Relocated::new(self.object, self.maps)?.load(kind, is_return);
-                    entry.insert(loaded.map_err(|error| without_tier(error, kind))?)
-                }
-            };
-            links.push(place(program, kind, path, &sites, tier)?);
-        }
-        Ok(links)
-    }
-
-    fn add_single(&mut self, path: &Path, sites: Sites) -> Result<Vec<Link>, ProbeError> {
-        let Sites { paired, mut instructions } = sites;
-        instructions.extend(&paired);
-        let returns: Vec<Site> = paired.iter().map(returning).collect();
-        // Returns first: a call that is entered in between would otherwise seem never to have returned.
-        let mut links = single::attach(self.ebpf, "probe_return", path, &returns)?;
-        links.extend(single::attach(self.ebpf, "probe", path, &instructions)?);
-        Ok(links.into_iter().map(Link::Single).collect())
     }
 }
 
-/// A kernel that has the function for sessions of kprobes, and none for uprobes (Linux 6.10 to 6.12), refuses the program.
-fn without_tier(error: ProbeError, kind: Kind) -> ProbeError {
-    match error {
-        ProbeError::Load { errno: Some(nix::libc::EACCES | nix::libc::EINVAL), .. } if kind == Kind::Session => {
-            ProbeError::NoTier { tier: Tier::Session }
-        }
-        error => error,
+/// Places programs that do nothing at the entries of the functions.
+pub fn attach_floor(plan: &Plan, programs: &mut Programs) -> Result<Links, ProbeError> {
+    let mut links = Links::default();
+    for functions in groups_of(plan, Tier::Multi) {
+        let Placement { functions, path, sites, generation } = Placement::new(plan, functions, FIRST_GENERATION);
+        let is_entry = |site: &Site| cookie::event(site.cookie) == cookie::ENTRY;
+        let entries: Vec<Site> = sites.paired.into_iter().chain(sites.instructions).filter(is_entry).collect();
+        let placed = vec![place(programs.get(Kind::Nothing)?, Kind::Nothing, &path, &entries, Tier::Multi)?];
+        links.groups.push(Group { functions, generation, links: placed });
     }
+    Ok(links)
 }
 
 fn place(program: &OwnedFd, kind: Kind, path: &Path, sites: &[Site], tier: Tier) -> Result<Link, ProbeError> {
@@ -224,12 +199,6 @@ fn groups_of(plan: &Plan, tier: Tier) -> Vec<Vec<usize>> {
         functions.chunks(size).map(<[usize]>::to_vec).collect::<Vec<_>>()
     };
     (0..plan.objects.len()).flat_map(groups).collect()
-}
-
-/// The file of functions that lie in one.
-fn path_of<'a>(plan: &'a Plan, functions: &[usize]) -> &'a Path {
-    let object = functions.first().map_or(0, |&index| plan.functions[index].object);
-    &plan.objects[object]
 }
 
 fn sites_of(plan: &Plan, functions: &[usize], generation: u32) -> Sites {

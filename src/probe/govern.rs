@@ -10,9 +10,10 @@ use lastwords_abi::step::{FIRST_GENERATION, MUTED};
 use nix::time::{ClockId, clock_getcpuclockid, clock_gettime};
 use nix::unistd::Pid;
 
-use super::attach::Group;
+use super::attach::{Group, Placement};
 use super::governor::{Budget, Governor, Hot, Verdict};
-use super::{ProbeError, Recorder, Tier};
+use super::relink::{Placed, Relinking, Swap};
+use super::{Recorder, Tier};
 use crate::plan::Plan;
 
 /// Between two looks at the hits while watched functions are called, and while none is: a budget that is broken is seen within 50 ms.
@@ -54,6 +55,10 @@ pub(super) struct Oversight {
     budget: Budget,
     /// Of the probes that were placed last.
     generation: u32,
+    /// Functions that are muted, and still have probes.
+    to_take_out: BTreeSet<usize>,
+    /// Functions that are to get probes again.
+    to_take_back: BTreeSet<usize>,
     dropped: BTreeMap<usize, Dropped>,
     processors: Processors,
 }
@@ -65,26 +70,38 @@ impl Recorder {
         let governor = Governor::new(budget, weights, now_ns());
         let processors = Processors::default();
         let generation = FIRST_GENERATION;
-        self.oversight = Some(Oversight { governor, budget, generation, dropped: BTreeMap::new(), processors });
+        let (to_take_out, to_take_back) = Default::default();
+        let dropped = BTreeMap::new();
+        let oversight = Oversight { governor, budget, generation, to_take_out, to_take_back, dropped, processors };
+        self.oversight = Some(oversight);
     }
 
     /// When to call [`Self::govern`] next; `None` where there is no budget.
     #[must_use]
     pub fn next_look(&self) -> Option<Duration> {
         let oversight = self.oversight.as_ref()?;
-        Some(if oversight.governor.is_quiet() { QUIET_LOOK } else { BUSY_LOOK })
+        let is_quiet = oversight.governor.is_quiet() && self.relinking.is_none();
+        Some(if is_quiet { QUIET_LOOK } else { BUSY_LOOK })
     }
 
     /// Looks at the hits. Returns what was dropped or taken back.
     pub fn govern(&mut self, plan: &Plan) -> Vec<Dropped> {
         let Some(mut oversight) = self.oversight.take() else { return Vec::new() };
+        let mut changed = Vec::new();
+        for swap in self.relinking.as_mut().and_then(Relinking::ended).unwrap_or_default() {
+            self.relinking = None;
+            changed.extend(self.install(swap, &mut oversight));
+        }
         let now_ns = now_ns();
         let Oversight { governor, processors, .. } = &mut oversight;
         let used = || processors.used(&watched_pids(&self.ebpf), now_ns);
         let Verdict { drop, take_back } = governor.look(now_ns, |function| self.live.hits(function), used);
-        let changed: Vec<usize> = drop.iter().map(|hot| hot.function).chain(take_back.iter().copied()).collect();
-        self.take_out(&drop, &mut oversight, plan);
-        self.take_back(&take_back, &mut oversight, plan);
+        self.mute(&drop, &mut oversight);
+        changed.extend(drop.iter().map(|hot| hot.function));
+        oversight.to_take_back.extend(take_back);
+        if self.relinking.is_none() {
+            changed.extend(self.relink(&mut oversight, plan));
+        }
         let changes = changed.iter().filter_map(|function| oversight.dropped.get(function).copied()).collect();
         self.oversight = Some(oversight);
         changes
@@ -102,8 +119,8 @@ impl Recorder {
         self.oversight.as_ref().map(|oversight| oversight.budget)
     }
 
-    /// Mutes the functions at once, and then takes their probes away: those that hang on the same links are placed anew before.
-    fn take_out(&mut self, hot: &[Hot], oversight: &mut Oversight, plan: &Plan) {
+    /// Mutes the functions at once; their probes go with the next change of links.
+    fn mute(&self, hot: &[Hot], oversight: &mut Oversight) {
         for hot in hot {
             self.live.set_generation(hot.function, MUTED);
         }
@@ -113,62 +130,76 @@ impl Recorder {
             let first = Dropped { function, at_ns: now_ns, hits, per_second, times: 0, last_ns: now_ns, back_ns: None };
             let dropped = oversight.dropped.entry(function).or_insert(first);
             *dropped = Dropped { times: dropped.times + 1, last_ns: now_ns, back_ns: None, ..*dropped };
-        }
-        let functions: BTreeSet<usize> = hot.iter().map(|hot| hot.function).collect();
-        let Some(mut links) = self.links.take() else { return };
-        let is_concerned = |group: &mut Group| group.functions.iter().any(|function| functions.contains(function));
-        for group in links.groups.extract_if(.., is_concerned).collect::<Vec<_>>() {
-            let kept: Vec<usize> =
-                group.functions.iter().copied().filter(|function| !functions.contains(function)).collect();
-            self.links = Some(links);
-            let replaced = kept.is_empty() || told(self.place(kept, oversight, plan));
-            links = self.links.take().unwrap_or_default();
-            if replaced {
-                self.closing.begin(group.links);
-            } else {
-                links.groups.push(group);
-            }
-        }
-        self.links = Some(links);
-    }
-
-    /// Gives functions their probes back, in groups of their own.
-    fn take_back(&mut self, functions: &[usize], oversight: &mut Oversight, plan: &Plan) {
-        let mut by_object: BTreeMap<usize, Vec<usize>> = BTreeMap::new();
-        for &function in functions {
-            by_object.entry(plan.functions[function].object).or_default().push(function);
-        }
-        for functions in by_object.into_values() {
-            if !told(self.place(functions.clone(), oversight, plan)) {
-                continue;
-            }
-            let now_ns = now_ns();
-            for function in functions {
-                oversight.dropped.entry(function).and_modify(|dropped| dropped.back_ns = Some(now_ns));
-            }
+            oversight.to_take_back.remove(&function);
+            oversight.to_take_out.insert(function);
         }
     }
 
-    /// Places the probes of these functions in the next generation, and puts that in charge of them.
-    fn place(&mut self, functions: Vec<usize>, oversight: &mut Oversight, plan: &Plan) -> Result<(), ProbeError> {
-        let mut links = self.links.take().unwrap_or_default();
+    /// Begins to change the links as is wanted by now, in the next generation: functions that hang together with one that goes are placed anew,
+    /// and those that come back get a group of their own. Returns those that are back already.
+    fn relink(&mut self, oversight: &mut Oversight, plan: &Plan) -> Vec<usize> {
+        if oversight.to_take_out.is_empty() && oversight.to_take_back.is_empty() {
+            return Vec::new();
+        }
         oversight.generation += 1;
         let generation = oversight.generation;
-        // Returns of calls that are open now are seen by a link for returns, and not by a session, which did not see them enter.
-        let tier = if self.attached.tier == Tier::Single { Tier::Single } else { Tier::Multi };
-        let added = self.with_attacher(|attacher| attacher.add(&mut links, plan, functions.clone(), generation, tier));
-        self.links = Some(links);
-        added?;
-        for function in functions {
-            self.live.set_generation(function, generation);
+        let out = std::mem::take(&mut oversight.to_take_out);
+        let mut swaps = Vec::new();
+        let is_concerned = |group: &mut Group| group.functions.iter().any(|function| out.contains(function));
+        let concerned = self.links.iter_mut().flat_map(|links| links.groups.extract_if(.., is_concerned));
+        for old in concerned {
+            let kept: Vec<usize> = old.functions.iter().copied().filter(|function| !out.contains(function)).collect();
+            if kept.is_empty() {
+                self.closing.begin(old.links);
+            } else {
+                swaps.push(Swap { old: Some(old), new: Placement::new(plan, kept, generation) });
+            }
         }
-        Ok(())
+        let mut by_object: BTreeMap<usize, Vec<usize>> = BTreeMap::new();
+        for function in std::mem::take(&mut oversight.to_take_back) {
+            by_object.entry(plan.functions[function].object).or_default().push(function);
+        }
+        let back = by_object.into_values().map(|functions| Placement::new(plan, functions, generation));
+        swaps.extend(back.map(|new| Swap { old: None, new }));
+        if self.attached.tier == Tier::Single {
+            let swaps = swaps.into_iter().map(|Swap { old, new }| Swap { old, new: new.by_single(&mut self.ebpf) });
+            let placed: Vec<Swap<Placed>> = swaps.collect();
+            return placed.into_iter().flat_map(|swap| self.install(swap, oversight)).collect();
+        }
+        if !swaps.is_empty() {
+            self.relinking = Some(Relinking::begin(swaps, &self.programs));
+        }
+        Vec::new()
     }
-}
 
-/// Whether it worked; if not, says so.
-fn told(result: Result<(), ProbeError>) -> bool {
-    result.inspect_err(|error| tracing::warn!(%error, "functions that cost too much keep their probes")).is_ok()
+    /// Puts new links in charge, and closes what they replace. Returns the functions that are back.
+    fn install(&mut self, Swap { old, new }: Swap<Placed>, oversight: &mut Oversight) -> Vec<usize> {
+        let links = self.links.get_or_insert_default();
+        let group = match new {
+            Ok(group) => group,
+            Err(error) => {
+                tracing::warn!(%error, "functions that cost too much keep their probes");
+                links.groups.extend(old);
+                return Vec::new();
+            }
+        };
+        let now_ns = now_ns();
+        let mut back = Vec::new();
+        // Others have become too hot while this was placed.
+        let wanted = group.functions.iter().filter(|function| !oversight.to_take_out.contains(function));
+        for &function in wanted {
+            self.live.set_generation(function, group.generation);
+            if old.is_none() {
+                oversight.dropped.entry(function).and_modify(|dropped| dropped.back_ns = Some(now_ns));
+                back.push(function);
+            }
+        }
+        links.groups.push(group);
+        if let Some(old) = old {
+            self.closing.begin(old.links);
+        }
+        back
+    }
 }
 
 /// How much processor time the watched processes have used.

@@ -19,6 +19,8 @@ mod multi;
 mod object;
 mod oom;
 mod pool;
+mod programs;
+mod relink;
 mod roots;
 mod settings;
 mod single;
@@ -30,6 +32,7 @@ use std::collections::HashMap;
 use std::mem::offset_of;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, RawFd};
 use std::path::Path;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use aya::Ebpf;
@@ -53,12 +56,15 @@ pub use tier::Tier;
 
 use crate::address::Avma;
 use crate::plan::{Exits, Plan};
+use attach::Attacher;
 use closing::Closing;
 use govern::Oversight;
 use kernel_types::KernelTypes;
 use live::Live;
 use object::{MapSizes, errno_of};
 use pool::Pool;
+use programs::Programs;
+use relink::Relinking;
 
 /// Program and tracepoint of everything that is not a probe.
 const TRACEPOINTS: [(&str, &str); 6] = [
@@ -78,6 +84,7 @@ const STRAGGLERS: Duration = Duration::from_millis(200);
 /// The recorder in the kernel, and this side of it.
 pub struct Recorder {
     // Dropped in this order: first the probes, so that nothing runs any more, then what they use.
+    relinking: Option<Relinking>,
     links: Option<Links>,
     closing: Closing,
     ebpf: Ebpf,
@@ -88,8 +95,7 @@ pub struct Recorder {
     read_slots: Vec<u32>,
     events: RingBuf<MapData>,
     config: Config,
-    object: Vec<u8>,
-    types: KernelTypes,
+    programs: Arc<Mutex<Programs>>,
     attached: Attached,
     oversight: Option<Oversight>,
 }
@@ -187,7 +193,10 @@ impl Recorder {
         ];
         let events = RingBuf::try_from(take(&mut ebpf, "EVENTS")?).map_err(in_map("EVENTS"))?;
         let attached = Attached { tier: Tier::Single, functions: 0, sites: 0, took: Duration::ZERO };
+        let maps = map_fds(&ebpf, &events);
+        let programs = Programs::new(object, maps, types.function("bpf_session_is_return"));
         Ok(Self {
+            relinking: None,
             links: None,
             closing: Closing::default(),
             ebpf,
@@ -197,8 +206,7 @@ impl Recorder {
             read_slots: Vec::new(),
             events,
             config,
-            object,
-            types,
+            programs: Arc::new(Mutex::new(programs)),
             attached,
             oversight: None,
         })
@@ -211,7 +219,8 @@ impl Recorder {
     pub fn attach(&mut self, plan: &Plan, tier: Option<Tier>) -> Result<Attached, ProbeError> {
         let start = Instant::now();
         self.attach_tracepoints()?;
-        let (tier, links) = self.with_attacher(|attacher| attacher.attach(plan, tier))?;
+        let mut attacher = Attacher { ebpf: &mut self.ebpf, programs: &mut lock(&self.programs) };
+        let (tier, links) = attacher.attach(plan, tier)?;
         self.links = Some(links);
         let sites = attach::site_count(plan);
         self.attached = Attached { tier, functions: plan.functions.len(), sites, took: start.elapsed() };
@@ -223,19 +232,14 @@ impl Recorder {
     /// # Errors
     /// If the kernel refuses them.
     pub fn attach_floor(&mut self, plan: &Plan) -> Result<(), ProbeError> {
-        self.links = Some(self.with_attacher(|attacher| attacher.attach_floor(plan))?);
+        self.links = Some(attach::attach_floor(plan, &mut lock(&self.programs))?);
         Ok(())
-    }
-
-    fn with_attacher<T>(&mut self, work: impl FnOnce(&mut attach::Attacher<'_>) -> T) -> T {
-        let maps = self.map_fds();
-        let is_return = self.types.function("bpf_session_is_return");
-        work(&mut attach::Attacher { ebpf: &mut self.ebpf, object: &self.object, maps: &maps, is_return })
     }
 
     /// Takes the probes away. Returns how long that took.
     pub fn detach(&mut self) -> Duration {
         let start = Instant::now();
+        self.relinking = None;
         self.links = None;
         self.closing = Closing::default();
         start.elapsed()
@@ -355,13 +359,18 @@ impl Recorder {
         watch_exits(&mut self.ebpf);
         Ok(())
     }
+}
 
-    fn map_fds(&self) -> HashMap<String, RawFd> {
-        let mut fds: HashMap<String, RawFd> =
-            self.ebpf.maps().filter_map(|(name, map)| Some((name.to_owned(), fd_of(map)?))).collect();
-        fds.insert("EVENTS".to_owned(), self.events.as_fd().as_raw_fd());
-        fds
-    }
+fn map_fds(ebpf: &Ebpf, events: &RingBuf<MapData>) -> HashMap<String, RawFd> {
+    let mut fds: HashMap<String, RawFd> =
+        ebpf.maps().filter_map(|(name, map)| Some((name.to_owned(), fd_of(map)?))).collect();
+    fds.insert("EVENTS".to_owned(), events.as_fd().as_raw_fd());
+    fds
+}
+
+/// A thread that panicked while it loaded a program has left no half of one.
+fn lock(programs: &Mutex<Programs>) -> MutexGuard<'_, Programs> {
+    programs.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 /// Watches processes that exit while they still have their memory: a handler may have made them. From Linux 6.16 on, `sched_process_exit` is
