@@ -11,6 +11,9 @@ use crate::registers::Registers;
 use crate::slot::{self, Caller};
 use crate::steps::{self, Run};
 
+/// What one call is charged for following pointers at the most, in nanoseconds: if it took longer, the thread had to wait meanwhile.
+const LONGEST_NS: u64 = 1 << 16;
+
 /// Records that the function in this cookie was entered. `None` if it is not recorded: not any more, not by this generation of probes, or not
 /// of this thread.
 #[inline(always)]
@@ -20,6 +23,10 @@ pub fn enter(registers: &Registers, cookie: u64) -> Option<()> {
     // SAFETY: plain numbers in a map value; user space writes the generation alone, the kernel side the hits.
     let function = unsafe { core::ptr::read_volatile(live) };
     if function.generation < cookie::generation(cookie) {
+        if function.generation == MUTED && slot::existing().is_some() {
+            // SAFETY: a field of a map value.
+            add(unsafe { &raw mut (*live).extra_ns }, function.entry_ns.into());
+        }
         return None;
     }
     let header = match slot::of_call() {
@@ -38,6 +45,17 @@ pub fn enter(registers: &Registers, cookie: u64) -> Option<()> {
         }
         (*header).last_entry = cookie;
     }
+    let cfa = registers.stack_pointer().wrapping_add_signed(i64::from(function.cfa_offset));
+    // SAFETY: plain numbers in map values; only the current thread writes to its slot.
+    unsafe {
+        if function.turn_ns != 0 && (*header).turn_function == u64::from(index) + 1 {
+            (*header).turn_function = 0;
+            if (*header).turn_cfa == cfa {
+                add(&raw mut (*live).extra_ns, function.turn_ns.into());
+                return None;
+            }
+        }
+    }
     add_hit(live);
     let entered_ns = now();
 
@@ -47,7 +65,6 @@ pub fn enter(registers: &Registers, cookie: u64) -> Option<()> {
         let sequence = (*header).calls;
         let position = (*header).head;
         let in_ring = position as u32 & (config!(ring_bytes) - 1);
-        let cfa = registers.stack_pointer().wrapping_add_signed(i64::from(function.cfa_offset));
         let room = function.exit_bytes.min(config!(data_bytes));
         let mut data_bytes = room;
         if function.step_count != 0 {
@@ -71,6 +88,22 @@ pub fn enter(registers: &Registers, cookie: u64) -> Option<()> {
         if function.returns != 0 {
             open(header, cfa, sequence, index);
         }
+        if u32::from(function.step_count) > u32::from(function.register_steps) {
+            charge(live, entered_ns);
+        }
+    }
+    Some(())
+}
+
+/// Notes that the function with this index is about to come back to its first instruction, in the frame whose return address lies at the
+/// stack pointer.
+#[inline(always)]
+pub fn turn(registers: &Registers, index: u32) -> Option<()> {
+    let header = slot::existing()?;
+    // SAFETY: only the current thread writes to its slot.
+    unsafe {
+        (*header).turn_cfa = registers.stack_pointer() + Registers::RETURN_ADDRESS_BYTES;
+        (*header).turn_function = u64::from(index) + 1;
     }
     Some(())
 }
@@ -104,7 +137,7 @@ pub fn leave(registers: &Registers, index: u32, cfa: u64, flag: u32) -> Option<(
                 (*record).returned_ns = returned_ns;
                 if flag == RETURNED {
                     (*record).value = registers.results();
-                    capture(header, in_ring, index);
+                    capture(header, in_ring, index, returned_ns);
                 }
                 (*record).flags |= flag;
             }
@@ -116,15 +149,16 @@ pub fn leave(registers: &Registers, index: u32, cfa: u64, flag: u32) -> Option<(
 
 /// What there is to capture when the function returns.
 #[inline(always)]
-unsafe fn capture(header: *mut SlotHeader, in_ring: u32, index: u32) -> Option<()> {
+unsafe fn capture(header: *mut SlotHeader, in_ring: u32, index: u32, returned_ns: u64) -> Option<()> {
     // SAFETY: plain numbers in a map value that nobody writes after the start; the caller's slot and record.
     unsafe {
-        let function = FUNCTIONS.get_ptr(index)?;
+        let function = FUNCTIONS.get_ptr_mut(index)?;
         let step_count = (*function).exit_step_count;
         if step_count != 0 {
             let first_step = (*function).first_step + u32::from((*function).step_count);
             let run = Run { first_step, step_count, register_steps: 0, behind: RESULT_BYTES };
             steps::run_exit(header, in_ring, run);
+            charge(function, returned_ns);
         }
     }
     Some(())
@@ -215,6 +249,14 @@ unsafe fn open_entry(header: *mut SlotHeader, set: u32, way: u32) -> *mut OpenCa
 fn add_hit(function: *mut Function) {
     // SAFETY: a field of a map value.
     add(unsafe { &raw mut (*function).hits }, 1);
+}
+
+/// Charges a function for what has happened since then: what following pointers takes, is not known beforehand.
+#[inline(always)]
+fn charge(function: *mut Function, since_ns: u64) {
+    let took_ns = (now() - since_ns).min(LONGEST_NS);
+    // SAFETY: a field of a map value.
+    add(unsafe { &raw mut (*function).extra_ns }, took_ns);
 }
 
 #[inline(always)]

@@ -53,6 +53,10 @@ pub struct SlotHeader {
     pub death: ThreadState,
     /// The registers at the probe that runs now: the interpreter's scratch.
     pub registers: [u64; REGISTER_WORDS],
+    /// The frame that is about to come back to the first instruction of its function.
+    pub turn_cfa: u64,
+    /// Index of that function plus 1; 0 if there is none.
+    pub turn_function: u64,
 }
 
 /// A call that has not returned, as far as is known.
@@ -433,7 +437,7 @@ pub const fn open_set(cfa: u64, sets: u32) -> u32 {
     ((cfa >> 3).wrapping_mul(0x9e37_79b9_7f4a_7c15) >> 32) as u32 & (sets - 1)
 }
 
-const _: () = assert!(size_of::<SlotHeader>() == 24 + 32 + size_of::<ThreadState>() + 8 * REGISTER_WORDS);
+const _: () = assert!(size_of::<SlotHeader>() == 24 + 32 + size_of::<ThreadState>() + 8 * REGISTER_WORDS + 16);
 const _: () = assert!(size_of::<SlotHeader>().is_multiple_of(8) && COMM_BYTES.is_multiple_of(8));
 const _: () = assert!(size_of::<OpenCall>() == 24);
 const _: () = assert!(size_of::<Target>() == 24);

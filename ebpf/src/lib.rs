@@ -48,6 +48,12 @@ pub mod cookie {
     pub const RET_INSTRUCTION: u64 = 2;
     /// The function is about to leave by a jump to another one.
     pub const TAIL_JUMP: u64 = 3;
+    /// The function is about to jump back to its first instruction: where that is probed, it is not called there again.
+    pub const TURN: u64 = 4;
+    /// The same, if the condition in the low four bits of the event holds: as the architecture numbers its conditions.
+    pub const TURN_IF: u64 = 16;
+    /// The bits of a condition.
+    pub const CONDITION: u64 = 15;
 
     /// The cookie of `event` at the function with this `index`, in this `generation` of probes.
     #[must_use]

@@ -74,6 +74,24 @@ impl Registers {
         [self.ax, self.dx]
     }
 
+    /// Whether a jump on this condition is taken: the low four bits of its opcode (Intel SDM volume 1, appendix B).
+    #[inline(always)]
+    pub fn holds(&self, condition: u64) -> bool {
+        let flag = |bit: u64| self.flags >> bit & 1 != 0;
+        let (carry, parity, zero, sign, overflow) = (flag(0), flag(2), flag(6), flag(7), flag(11));
+        let holds = match condition >> 1 {
+            0 => overflow,
+            1 => carry,
+            2 => zero,
+            3 => carry | zero,
+            4 => sign,
+            5 => parity,
+            6 => sign != overflow,
+            _ => zero | (sign != overflow),
+        };
+        holds != (condition & 1 != 0)
+    }
+
     /// Copies those that can hold or lead to an argument, each at its place. One by one: the verifier wants constant offsets into a context.
     #[inline(always)]
     pub unsafe fn save(&self, to: *mut [u64; REGISTER_WORDS]) {

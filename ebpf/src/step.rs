@@ -139,6 +139,14 @@ pub struct Function {
     pub exit_step_count: u32,
     /// Bytes of a record's data that are left to them.
     pub exit_bytes: u32,
+    /// Nanoseconds that it took on top of what each of its calls takes: following pointers, copying texts, turns of its loop, traps that are
+    /// still there while nothing is recorded any more. Counted by the kernel side.
+    pub extra_ns: u64,
+    /// Nanoseconds that probes take at a [turn](crate::cookie::TURN) of its loop; 0 for a function whose code never comes back to its first
+    /// instruction.
+    pub turn_ns: u32,
+    /// Nanoseconds that the trap at its entry takes.
+    pub entry_ns: u32,
 }
 
 /// [`Function::generation`] of a function that is not recorded.
@@ -147,5 +155,5 @@ pub const MUTED: u32 = 0;
 pub const FIRST_GENERATION: u32 = 1;
 
 const _: () = assert!(size_of::<Step>() == 16);
-const _: () = assert!(size_of::<Function>() == 40);
+const _: () = assert!(size_of::<Function>() == 56);
 const _: () = assert!(size_of::<Outcome>() == 8);

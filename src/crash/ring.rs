@@ -123,6 +123,8 @@ fn header(at: Words<'_>) -> Option<SlotHeader> {
             comm: at.array::<COMM_BYTES>(DEATH + offset_of!(ThreadState, comm))?,
         },
         registers: at.u64s::<REGISTER_WORDS>(offset_of!(SlotHeader, registers))?,
+        turn_cfa: at.u64(offset_of!(SlotHeader, turn_cfa))?,
+        turn_function: at.u64(offset_of!(SlotHeader, turn_function))?,
     })
 }
 
@@ -256,6 +258,7 @@ mod tests {
         assert_eq!((header.death.tls_base, header.death.stack_end), (958, 957));
         assert!(header.death.registers.iter().copied().eq((959..=992).rev()));
         assert!(header.registers.iter().copied().eq((921..=954).rev()));
+        assert_eq!((header.turn_cfa, header.turn_function), (920, 919));
     }
 
     /// Guards against a panic, or a read outside of the slot, whatever the bytes and the configuration are.

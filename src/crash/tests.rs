@@ -150,6 +150,8 @@ fn history(tid: u32, ns_tid: u32, calls: Vec<RawCall>, total: u64) -> ThreadHist
         last_entry: 0,
         death: state(b"worker"),
         registers: [0; REGISTER_WORDS],
+        turn_cfa: 0,
+        turn_function: 0,
     };
     ThreadHistory { header, calls }
 }

@@ -56,9 +56,11 @@ pub(super) struct Oversight {
     /// Of the probes that were placed last.
     generation: u32,
     /// Functions that are muted, and still have probes.
-    to_take_out: BTreeSet<usize>,
+    to_take_out: Vec<usize>,
     /// Functions that are to get probes again.
     to_take_back: BTreeSet<usize>,
+    /// The programs of new links were loaded.
+    is_prepared: bool,
     dropped: BTreeMap<usize, Dropped>,
     processors: Processors,
 }
@@ -70,10 +72,16 @@ impl Recorder {
         let governor = Governor::new(budget, weights, now_ns());
         let processors = Processors::default();
         let generation = FIRST_GENERATION;
-        let (to_take_out, to_take_back) = Default::default();
-        let dropped = BTreeMap::new();
-        let oversight = Oversight { governor, budget, generation, to_take_out, to_take_back, dropped, processors };
-        self.oversight = Some(oversight);
+        self.oversight = Some(Oversight {
+            governor,
+            budget,
+            generation,
+            to_take_out: Vec::new(),
+            to_take_back: BTreeSet::new(),
+            is_prepared: self.attached.tier == Tier::Single,
+            dropped: BTreeMap::new(),
+            processors,
+        });
     }
 
     /// When to call [`Self::govern`] next; `None` where there is no budget.
@@ -88,17 +96,22 @@ impl Recorder {
     pub fn govern(&mut self, plan: &Plan) -> Vec<Dropped> {
         let Some(mut oversight) = self.oversight.take() else { return Vec::new() };
         let mut changed = Vec::new();
-        for swap in self.relinking.as_mut().and_then(Relinking::ended).unwrap_or_default() {
-            self.relinking = None;
+        let has_ended = self.relinking.as_ref().is_some_and(Relinking::has_ended);
+        for swap in self.relinking.as_ref().map(Relinking::placed).unwrap_or_default() {
             changed.extend(self.install(swap, &mut oversight));
         }
+        self.relinking.take_if(|_| has_ended);
         let now_ns = now_ns();
         let Oversight { governor, processors, .. } = &mut oversight;
         let used = || processors.used(&watched_pids(&self.ebpf), now_ns);
-        let Verdict { drop, take_back } = governor.look(now_ns, |function| self.live.hits(function), used);
+        let Verdict { drop, take_back } = governor.look(now_ns, |function| self.live.used(function), used);
         self.mute(&drop, &mut oversight);
         changed.extend(drop.iter().map(|hot| hot.function));
         oversight.to_take_back.extend(take_back);
+        if !oversight.is_prepared && oversight.governor.is_strained() {
+            oversight.is_prepared = true;
+            self.relinking.get_or_insert_with(|| Relinking::prepare(&self.programs));
+        }
         if self.relinking.is_none() {
             changed.extend(self.relink(&mut oversight, plan));
         }
@@ -131,7 +144,7 @@ impl Recorder {
             let dropped = oversight.dropped.entry(function).or_insert(first);
             *dropped = Dropped { times: dropped.times + 1, last_ns: now_ns, back_ns: None, ..*dropped };
             oversight.to_take_back.remove(&function);
-            oversight.to_take_out.insert(function);
+            oversight.to_take_out.push(function);
         }
     }
 
@@ -144,11 +157,15 @@ impl Recorder {
         oversight.generation += 1;
         let generation = oversight.generation;
         let out = std::mem::take(&mut oversight.to_take_out);
+        let out: HashMap<usize, usize> = out.into_iter().zip(0..).collect();
         let mut swaps = Vec::new();
-        let is_concerned = |group: &mut Group| group.functions.iter().any(|function| out.contains(function));
+        let is_concerned = |group: &mut Group| group.functions.iter().any(|function| out.contains_key(function));
         let concerned = self.links.iter_mut().flat_map(|links| links.groups.extract_if(.., is_concerned));
+        let mut concerned: Vec<Group> = concerned.collect();
+        // Until its group is replaced, a function keeps its traps: the hottest first.
+        concerned.sort_by_key(|group| group.functions.iter().filter_map(|function| out.get(function)).min().copied());
         for old in concerned {
-            let kept: Vec<usize> = old.functions.iter().copied().filter(|function| !out.contains(function)).collect();
+            let kept: Vec<usize> = old.functions.iter().copied().filter(|it| !out.contains_key(it)).collect();
             if kept.is_empty() {
                 self.closing.begin(old.links);
             } else {

@@ -8,6 +8,7 @@ use lastwords_abi::Function;
 use memmap2::{MmapOptions, MmapRaw};
 
 use super::ProbeError;
+use super::governor::Used;
 
 /// What both sides tell each other about each function.
 pub struct Live {
@@ -27,6 +28,13 @@ impl Live {
     pub fn hits(&self, index: usize) -> u64 {
         // SAFETY: eight bytes of an entry, aligned, which the kernel side adds to atomically.
         unsafe { AtomicU64::from_ptr(self.at(index, offset_of!(Function, hits)).cast()) }.load(Ordering::Relaxed)
+    }
+
+    /// What the function with this index has taken so far.
+    pub fn used(&self, index: usize) -> Used {
+        // SAFETY: as for the hits.
+        let extra_ns = unsafe { AtomicU64::from_ptr(self.at(index, offset_of!(Function, extra_ns)).cast()) };
+        Used { hits: self.hits(index), extra_ns: extra_ns.load(Ordering::Relaxed) }
     }
 
     /// From now on, the function is recorded by this generation of probes and older ones; by none if that is `MUTED`.

@@ -437,6 +437,9 @@ fn write_plan(ebpf: &mut Ebpf, plan: &Plan) -> Result<(), ProbeError> {
                 returns: u32::from(!matches!(function.exits, Exits::Unseen(_))),
                 exit_step_count,
                 exit_bytes: room,
+                extra_ns: 0,
+                turn_ns: 0,
+                entry_ns: function.weight.entry_ns,
             });
             first_step += step_count + exit_step_count;
         }

@@ -3,11 +3,13 @@
 //! Before a first link, the kernel verifies the programs for it, and a link of some ten thousand probes takes its time as well: no report
 //! should have to wait for either.
 
+use std::sync::mpsc::{Receiver, channel};
 use std::sync::{Arc, Mutex};
 use std::thread::JoinHandle;
 
 use super::attach::{Group, Placement};
 use super::closing::close;
+use super::multi::Kind;
 use super::programs::Programs;
 use super::{ProbeError, Tier, lock};
 
@@ -20,7 +22,10 @@ pub struct Swap<New> {
 }
 
 /// New links that are being placed while the recorder goes on. Dropping it waits for that, and takes all of them away.
-pub struct Relinking(Option<JoinHandle<Vec<Swap<Placed>>>>);
+pub struct Relinking {
+    placed: Receiver<Swap<Placed>>,
+    thread: Option<JoinHandle<()>>,
+}
 
 /// What is in place now, or why it is not.
 pub type Placed = Result<Group, ProbeError>;
@@ -34,20 +39,43 @@ impl Relinking {
             let new = new.by_multi(&mut lock(&programs), Tier::Multi);
             Swap { old, new }
         };
-        Self(Some(std::thread::spawn(move || swaps.into_iter().map(place).collect())))
+        let (sender, placed) = channel();
+        let place_all = move || {
+            for swap in swaps {
+                // Nobody receives it: dropped right away, it takes its links away.
+                let _ = sender.send(place(swap));
+            }
+        };
+        Self { placed, thread: Some(std::thread::spawn(place_all)) }
     }
 
-    /// What was placed, once all is.
-    pub fn ended(&mut self) -> Option<Vec<Swap<Placed>>> {
-        self.0.take_if(|thread| thread.is_finished()).map(|thread| thread.join().unwrap_or_default())
+    /// Has the kernel verify the programs that new links will need, before there is a hurry.
+    pub fn prepare(programs: &Arc<Mutex<Programs>>) -> Self {
+        let programs = Arc::clone(programs);
+        let load = move || {
+            // What is wrong with them is told when a link needs them.
+            let is_loaded = |kind| lock(&programs).get(kind).is_ok();
+            let _ = is_loaded(Kind::Return) && is_loaded(Kind::Instruction);
+        };
+        Self { placed: channel().1, thread: Some(std::thread::spawn(load)) }
+    }
+
+    /// What was placed since this was asked last.
+    pub fn placed(&self) -> Vec<Swap<Placed>> {
+        self.placed.try_iter().collect()
+    }
+
+    /// Whether all is placed. What was placed meanwhile is still to be asked for.
+    pub fn has_ended(&self) -> bool {
+        self.thread.as_ref().is_none_or(JoinHandle::is_finished)
     }
 }
 
 impl Drop for Relinking {
     fn drop(&mut self) {
         // A panic there has been told by the thread itself.
-        let swaps = self.0.take().and_then(|thread| thread.join().ok()).unwrap_or_default();
-        let groups = swaps.into_iter().flat_map(|swap| swap.old.into_iter().chain(swap.new.ok()));
+        let _ = self.thread.take().map(JoinHandle::join);
+        let groups = self.placed.try_iter().flat_map(|swap| swap.old.into_iter().chain(swap.new.ok()));
         close(groups.flat_map(|group| group.links).collect());
     }
 }
