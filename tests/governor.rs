@@ -1,8 +1,12 @@
 //! The overhead budget: hot functions lose their probes, all others keep their history, and the report says which is which.
 
-use serde_json::{Value, json};
+use std::collections::BTreeSet;
+use std::path::Path;
 
-use crate::support::{Compiler, Fixture, Report, Thread};
+use serde_json::{Value, json};
+use xtask::real::Real;
+
+use crate::support::{Call, Compiler, Fixture, Lastwords, Report, Thread};
 
 /// What is watched: not `main`, whose return would be pending all the time.
 const FUNCTIONS: [&str; 8] = ["-f", "hot_*", "-f", "warm", "-f", "feed", "-f", "fed"];
@@ -119,4 +123,50 @@ fn a_budget_of_nothing_is_refused() {
 
     assert_eq!(outcome.status.code(), Some(2));
     assert!(outcome.stderr.contains("expected a percentage, or `off` for no limit"), "{}", outcome.stderr);
+}
+
+/// sqlite's rounds with every function probed but these, to their crash.
+fn sqlite_without(functions: &BTreeSet<String>, options: &[&str]) -> Report {
+    let folder = Path::new(env!("CARGO_TARGET_TMPDIR")).join("real");
+    let program = Real::Sqlite.build(Path::new(env!("CARGO_MANIFEST_DIR")), &folder).expect("a program from crates");
+    let excluded = functions.iter().flat_map(|name| ["-f".into(), format!("!{name}")]);
+    let options = ["-f", "*", "--calls", "1000", "--depth", "0", "--max-report", "16M"]
+        .iter()
+        .chain(options)
+        .map(|&option| option.to_owned());
+    Lastwords::run(options.chain(excluded), &program, ["rounds", "1500"]).finish().report()
+}
+
+/// The last calls of functions other than these: which, and the numbers and texts that they were given.
+fn last_calls(report: &Report, dropped: &BTreeSet<String>) -> Vec<String> {
+    let is_kept = |call: &Call<'_>| !dropped.contains(call.function());
+    // Addresses differ from run to run, and so does what lies behind bytes that do not end with a NUL.
+    let is_same =
+        |text: &str| !text.starts_with("0x") && text.bytes().all(|byte| matches!(byte, b' '..=b'~' if byte != b'\\'));
+    let told = |argument: &Value| match &argument["value"] {
+        _ if argument["state"] != "exact" => String::new(),
+        Value::Number(number) => format!("{number} "),
+        Value::String(text) if is_same(text) => format!("{text} "),
+        _ => String::new(),
+    };
+    let calls = report.crashed_thread().calls().0.into_iter().filter(is_kept);
+    calls.map(|call| format!("{} {}", call.function(), call.arguments().iter().map(told).collect::<String>())).collect()
+}
+
+/// Guards against a budget that costs more than the hot functions: a call that is lost, or there twice, while others lose their probes or get
+/// them back. What was never dropped is compared with a run in which nothing else was probed.
+#[test]
+fn what_sqlite_did_last_is_there_but_for_what_was_dropped() {
+    let report = sqlite_without(&BTreeSet::new(), &["--probe-hot", "never"]);
+    let name = |function: &Value| function["symbol"].as_str().expect("a name").to_owned();
+    let dropped_there: BTreeSet<String> = dropped(&report).iter().map(name).collect();
+    assert!(dropped_there.contains("sqlite3VdbeExec") && dropped_there.len() > 100, "{dropped_there:?}");
+    let reference = sqlite_without(&dropped_there, &["--max-overhead", "off"]);
+
+    let (found, expected) = (last_calls(&report, &dropped_there), last_calls(&reference, &dropped_there));
+    let common = found.len().min(expected.len());
+    assert!(common > 900, "{} and {} calls", found.len(), expected.len());
+    for (found, expected) in found.iter().rev().zip(expected.iter().rev()) {
+        assert_eq!(found, expected);
+    }
 }

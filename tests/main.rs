@@ -44,5 +44,6 @@ mod terminal;
 mod then_and_now;
 mod tiers;
 mod truth;
+mod turns;
 mod users;
 mod values;

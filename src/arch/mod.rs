@@ -166,8 +166,9 @@ pub struct Inspection {
     /// Where a probe for the entry may stand, in the order of execution: instructions that each call executes once, at which the frame's
     /// place is known. There is at least one.
     pub candidates: Vec<Candidate>,
-    /// Its own code jumps back to its first instruction, and there is no other candidate: a call may execute it more than once.
-    pub repeats: bool,
+    /// Where its own code comes back to its first instruction, so that a call may execute any candidate more than once. `None` where that
+    /// cannot be told from a call.
+    pub turns: Option<Vec<Turn>>,
     /// It may execute other instructions of its first block more than once, for it has indirect jumps that may lead anywhere in it.
     pub has_unknown_targets: bool,
     /// Where it is left, or why that is not known.
@@ -201,6 +202,17 @@ pub struct CodeExit {
     pub address: Svma,
     /// `true` for a jump to another function, `false` for a return.
     pub tail_jump: bool,
+    /// What the kernel has to do for a probe there.
+    pub class: ClassId,
+}
+
+/// A jump back to the first instruction of a function.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Turn {
+    /// Where it is.
+    pub address: Svma,
+    /// On which condition it is taken, as the architecture numbers them; `None` if it always is.
+    pub condition: Option<u8>,
     /// What the kernel has to do for a probe there.
     pub class: ClassId,
 }

@@ -173,6 +173,7 @@ fn nothing_at(offset: FileOffset) -> FunctionPlan {
         returns: None,
         exit: ExitPlan::default(),
         unseen_exits: None,
+        turns: Vec::new(),
         has_debug_info: false,
         limits: Limits::default(),
         weight: Weight::default(),

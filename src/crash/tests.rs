@@ -84,6 +84,7 @@ pub fn function(name: &str) -> FunctionPlan {
         },
         exits: Exits::Trampoline,
         unseen_exits: None,
+        turns: Vec::new(),
         steps: Vec::new(),
         arguments: Vec::new(),
         returns: None,

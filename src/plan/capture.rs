@@ -100,7 +100,8 @@ pub fn compile(
     };
     at_entry.extend(hidden.clone().map(|span| vec![span]));
     let placement = placing.place(&at_entry, &function.name)?;
-    let Placement { entry, exits, unseen_exits, arguments: mut spans } = placement;
+    let weight = weight::weight(&function.name, code, &placement, context);
+    let Placement { entry, exits, unseen_exits, turns, arguments: mut spans } = placement;
     let hidden = hidden.and_then(|_| spans.pop()?.pop()).map(|span| compiler.piece(span));
     let arguments = match function.from_symbol_table {
         true => compiler.guessed_arguments(spans),
@@ -109,7 +110,7 @@ pub fn compile(
     let steps = compiler.steps;
     let (returns, exit) = exit::compile(function, &exits, (&arguments, hidden), &pairs, &steps, context);
     Ok(FunctionPlan {
-        weight: weight::weight(&function.name, code, (&entry, &exits), context),
+        weight,
         name: function.name.clone(),
         symbol: function.symbol.clone(),
         declared: function.declared.clone(),
@@ -118,6 +119,7 @@ pub fn compile(
         entry,
         exits,
         unseen_exits,
+        turns,
         steps: steps.into_steps(),
         arguments,
         returns,

@@ -202,5 +202,9 @@ fn describe_exits(plan: &FunctionPlan) -> String {
         text.push_str("; ");
         text.push_str(reason);
     }
+    if !plan.turns.is_empty() {
+        let turns = plan.turns.iter().map(|turn| format!("{:#x}", turn.offset.0));
+        text.push_str(&format!("; turns at {}", turns.collect::<Vec<_>>().join(", ")));
+    }
     text
 }

@@ -94,6 +94,8 @@ pub struct FunctionPlan {
     pub exits: Exits,
     /// It may also leave in a way that `exits` does not see, and which: a call without a return is then not known to be running.
     pub unseen_exits: Option<String>,
+    /// Where its loop comes back to its first instruction: the entry is then executed again, and that is no call.
+    pub turns: Vec<TurnSite>,
     /// What the kernel does at entry, in the order of [`lastwords_abi::step`].
     pub steps: Vec<Step>,
     /// What the captured bytes mean, one for each parameter.
@@ -186,6 +188,17 @@ pub struct ExitSite {
     pub offset: FileOffset,
     /// `true` for a jump to another function, `false` for a `ret`.
     pub tail_jump: bool,
+    /// What the kernel has to do for a probe there.
+    pub class: ClassId,
+}
+
+/// One jump back to the first instruction of its function.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct TurnSite {
+    /// Where the kernel places the uprobe.
+    pub offset: FileOffset,
+    /// On which condition it is taken: see [`crate::arch::Turn`].
+    pub condition: Option<u8>,
     /// What the kernel has to do for a probe there.
     pub class: ClassId,
 }

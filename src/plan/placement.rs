@@ -8,11 +8,11 @@ use super::locate::{Span, Spot};
 use super::moves::Moves;
 use super::returns::{ReturnPolicy, Returns};
 use super::shape::{Meaning, Shape};
-use super::{EntrySite, ExitSite, Exits, Obstacle, Skipped};
+use super::{EntrySite, ExitSite, Exits, Obstacle, Skipped, TurnSite};
 use crate::address::Svma;
 use crate::arch::code::Code;
 use crate::arch::cost::{ClassId, Costs};
-use crate::arch::{Architecture, Candidate, CodeExits, InspectError, Inspection};
+use crate::arch::{Architecture, Candidate, CodeExits, InspectError, Inspection, Turn};
 
 /// A place is taken in front of a later one unless it costs this much more, in percent: what was measured differs a little each time.
 const TOLERANCE_PERCENT: u64 = 25;
@@ -67,6 +67,8 @@ pub struct Placement {
     pub exits: Exits,
     /// How it may leave unseen.
     pub unseen_exits: Option<String>,
+    /// Where its loop comes back to its first instruction.
+    pub turns: Vec<TurnSite>,
     /// Where each argument is at that instruction.
     pub arguments: Vec<Vec<Span>>,
 }
@@ -93,9 +95,9 @@ fn keep_best<K: Ord>(choices: &mut Vec<Choice>, key: impl Fn(&Choice) -> K) {
 impl Placing<'_> {
     /// Places the probes of a function whose arguments were in these places at its entry.
     pub fn place(&self, arguments: &[Vec<Span>], function: &str) -> Result<Placement, Skipped> {
-        if self.inspection.repeats {
-            return Err(Skipped { function: function.into(), reason: REPEATS.into() });
-        }
+        let Some(turns) = self.turns() else {
+            return Err(Skipped { function: function.into(), reason: UNCLEAR_TURNS.into() });
+        };
         let mut choices: Vec<Choice> =
             self.candidates().filter_map(|candidate| self.choice(candidate, arguments)).collect();
         let is_cheap = |choice: &&Choice| self.costs.is_cheap(choice.placement.entry.class);
@@ -115,9 +117,23 @@ impl Placing<'_> {
             function: function.into(),
             reason: InspectError::NotProbeable(self.code.entry()).to_string(),
         })?;
-        let mut placement = chosen.placement;
+        let mut placement = Placement { turns, ..chosen.placement };
         placement.entry.obstacle = self.obstacle(placement.entry.class, readable_cheaply >= Some(chosen.readable));
         Ok(placement)
+    }
+
+    /// Where its loop comes back to its first instruction, if that can be told from a call.
+    fn turns(&self) -> Option<Vec<TurnSite>> {
+        let site = |turn: &Turn| {
+            let Turn { address, condition, class } = *turn;
+            Some(TurnSite { offset: self.code.file_offset_of(address)?, condition, class })
+        };
+        self.inspection.turns.as_ref()?.iter().map(site).collect()
+    }
+
+    /// Whether the instruction at this address jumps back to the first one.
+    fn is_turn(&self, address: Svma) -> bool {
+        self.inspection.turns.iter().flatten().any(|turn| turn.address == address)
     }
 
     /// What keeps a function from a cheap entry that has none; whether that `could_read` as much as is read where it stands.
@@ -150,7 +166,9 @@ impl Placing<'_> {
             // Code that is known by its symbol only may be jumped into by other code, but not into the middle of its prologue.
             let is_own = !self.is_unknown || candidate.cfa_offset < deepest;
             let is_wanted = self.entry_place == EntryPlace::Best;
-            is_entry || (is_wanted && (leaves_memory || !self.reads_memory) && is_own)
+            // Which of two probes on one instruction runs first is not defined.
+            !self.is_turn(candidate.address)
+                && (is_entry || (is_wanted && (leaves_memory || !self.reads_memory) && is_own))
         })
     }
 
@@ -177,22 +195,24 @@ impl Placing<'_> {
             sees_return: !matches!(exits, Exits::Unseen(_)),
             cost_ns: entry_ns + exit_ns,
             weighed_ns: entry_ns + if self.policy == ReturnPolicy::Trampoline { exit_ns } else { 0 },
-            placement: Placement { entry, exits, unseen_exits, arguments },
+            placement: Placement { entry, exits, unseen_exits, turns: Vec::new(), arguments },
         })
     }
 
     /// How the return of a call is seen that was entered there, and how it may leave unseen.
     fn exits(&self, entry: &EntrySite) -> (Exits, Option<String>) {
         // The trampoline takes the place of the word at the stack pointer: that must be the return address.
+        // A plain return probe would replace it in each turn of a loop anew, and the kernel keeps 64 of them a thread.
+        let has_turns = self.inspection.turns.as_ref().is_none_or(|turns| !turns.is_empty());
         let has_return_address = i64::from(entry.cfa_offset) == self.arch.entry_cfa_offset();
         match (self.policy, &self.inspection.exits) {
             (ReturnPolicy::NotAskedFor, _) => (Exits::Unseen("not asked for".into()), None),
             (_, Ok(found)) if found.certain.is_empty() && found.uncertain.is_none() => {
                 (Exits::Unseen("it has no instruction that returns".into()), None)
             }
-            (ReturnPolicy::Trampoline, _) if has_return_address => (Exits::Trampoline, None),
+            (ReturnPolicy::Trampoline, _) if has_return_address && !has_turns => (Exits::Trampoline, None),
             (ReturnPolicy::Trampoline, _) if self.returns == Returns::Cheap => {
-                (Exits::Unseen(TOO_EXPENSIVE.into()), None)
+                (Exits::Unseen(if has_turns { TURNS_TOO_EXPENSIVE } else { TOO_EXPENSIVE }.into()), None)
             }
             (_, Ok(found)) => at_instructions(self.code, found, entry),
             (_, Err(error)) => (Exits::Unseen(error.to_string()), None),
@@ -200,7 +220,9 @@ impl Placing<'_> {
     }
 }
 
-const REPEATS: &str = "its code jumps back to its first instruction, so that a turn of its loop looks like a call";
+const UNCLEAR_TURNS: &str = "its code may come back to its first instruction in a way that cannot be told from a call";
+const TURNS_TOO_EXPENSIVE: &str =
+    "too expensive where a loop comes back to the first instruction: see `--returns always`";
 const TOO_EXPENSIVE: &str = "too expensive where its arguments are read: see `--returns always`";
 
 /// Nanoseconds that the return of a call costs.

@@ -98,10 +98,6 @@ fn what_a_loop_executes_again_is_not_probed() {
     let in_loop = "xor %eax, %eax; 1: add %rdi, %rax; dec %rsi; jne 1b; ret";
     assert!(placed(in_loop).starts_with("+0 xor,"), "{}", placed(in_loop));
     assert!(placed("endbr64; 1: dec %rsi; jne 1b; ret").starts_with("+0 endbr64,"));
-    assert_eq!(
-        placed("dec %rsi; jne shape; ret"),
-        "its code jumps back to its first instruction, so that a turn of its loop looks like a call"
-    );
     // The case of a switch that follows the entry.
     let switch = |case: &str| {
         format!(
@@ -116,6 +112,33 @@ fn what_a_loop_executes_again_is_not_probed() {
     let threaded = "lea 3f(%rip), %rdx; test %rsi, %rsi; jne 2f; ret; 2: mov (%rdx,%rdi,8), %rax; jmp *%rax; \
         .data; 3: .quad 0; .text";
     assert!(placed(threaded).starts_with("+0 lea,"), "{}", placed(threaded));
+}
+
+/// Guards against a loop that looks like calls: where it comes back to the first instruction, and on which condition, must be known.
+#[test]
+fn turns_of_a_loop_are_told_from_calls() {
+    let turns = |code: &str, returns| -> Result<_, String> {
+        let plan = plan_of(code, returns).1.map_err(|skipped| skipped.reason)?;
+        let at = plan.turns.iter().map(|turn| (turn.offset.0 - plan.entry.offset.0, turn.condition));
+        Ok((at.collect::<Vec<_>>(), plan.exits))
+    };
+    let unclear = "its code may come back to its first instruction in a way that cannot be told from a call";
+    let too_expensive =
+        Exits::Unseen("too expensive where a loop comes back to the first instruction: see `--returns always`".into());
+    let in_loop = "dec %rsi; jne shape; ret";
+
+    assert_eq!(turns(in_loop, Returns::Cheap), Ok((vec![(3, Some(5))], too_expensive.clone())));
+    assert!(matches!(turns(in_loop, Returns::Always), Ok((turns, Exits::Instructions(_))) if turns.len() == 1));
+    assert!(placed(in_loop).starts_with("+0 dec,"), "not on the jump: {}", placed(in_loop));
+    let two = "dec %rsi; jo shape; js 1f; jmp shape; 1: ret";
+    assert_eq!(turns(two, Returns::Cheap), Ok((vec![(3, Some(0)), (7, None)], too_expensive)));
+    assert_eq!(turns("dec %rsi; loop shape; ret", Returns::Cheap), Err(unclear.to_owned()));
+    let switch = "lea 3f(%rip), %rdx; movslq (%rdx,%rdi,4), %rax; add %rdx, %rax; jmp *%rax; 4: ret; \
+        .section .rodata; 3: .long shape - 3b, 4b - 3b; .text";
+    assert_eq!(turns(switch, Returns::Cheap), Err(unclear.to_owned()));
+    // A function that hands itself to another one does not come back by a `switch` that it has, too.
+    let own = switch.replace("shape - 3b", "4b - 3b").replace("lea 3f", "lea shape(%rip), %rcx; lea 3f");
+    assert!(matches!(turns(&own, Returns::Cheap), Ok((turns, _)) if turns.is_empty()));
 }
 
 /// Guards against a jump back from the part that was moved away.

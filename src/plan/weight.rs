@@ -1,8 +1,8 @@
 //! How much a function's probes cost, and how much its calls tell: which functions to do without where all of them cost too much.
 
 use super::capture::Context;
-use super::placement::exit_cost_ns;
-use super::{EntrySite, Exits};
+use super::placement::{Placement, exit_cost_ns};
+use super::{EntrySite, Exits, TurnSite};
 use crate::address::{Avma, Svma};
 use crate::arch::Architecture;
 use crate::arch::code::{Code, CodeRange};
@@ -25,22 +25,28 @@ pub struct Weight {
     pub cost_ns: u32,
     /// What of that the trap at the entry takes.
     pub entry_ns: u32,
+    /// What probes take when its loop comes back to its first instruction; 0 if no loop does.
+    pub turn_ns: u32,
     /// A tiny leaf function, an accessor or an operator: where two functions cost the same, this one is dropped first.
     pub is_minor: bool,
 }
 
 impl Default for Weight {
     fn default() -> Self {
-        Self { cost_ns: 2_000, entry_ns: 1_000, is_minor: false }
+        Self { cost_ns: 2_000, entry_ns: 1_000, turn_ns: 0, is_minor: false }
     }
 }
 
 /// The weight of the function with this name and code, whose probes stand there.
 #[must_use]
-pub fn weight(name: &str, code: &Code<'_>, sites: (&EntrySite, &Exits), context: &Context<'_>) -> Weight {
+pub fn weight(name: &str, code: &Code<'_>, placement: &Placement, context: &Context<'_>) -> Weight {
+    let Placement { entry, exits, turns, .. } = placement;
+    let entry_ns = context.costs.of(entry.class);
+    let of_turn = |turn: &TurnSite| context.costs.of(turn.class).saturating_add(entry_ns);
     Weight {
-        cost_ns: cost_ns(sites, context.costs),
-        entry_ns: context.costs.of(sites.0.class),
+        cost_ns: cost_ns((entry, exits), context.costs),
+        entry_ns,
+        turn_ns: turns.iter().map(of_turn).max().unwrap_or(0),
         is_minor: is_minor(name, code, context.arch),
     }
 }

@@ -33,7 +33,7 @@ pub struct Site {
 struct Sites {
     /// Entries of functions whose return goes through the trampoline.
     paired: Vec<Site>,
-    /// Entries of all other functions, and the instructions that leave them.
+    /// Entries of all other functions, and the instructions that leave functions or come back to their first.
     instructions: Vec<Site>,
 }
 
@@ -78,7 +78,8 @@ pub fn site_count(plan: &Plan) -> usize {
         Exits::Instructions(sites) => sites.len(),
         Exits::Unseen(_) => 0,
     });
-    plan.functions.len() + exits.sum::<usize>()
+    let turns = plan.functions.iter().map(|function| function.turns.len());
+    plan.functions.len() + exits.sum::<usize>() + turns.sum::<usize>()
 }
 
 /// Functions of one file, whose probes are to be placed in a generation: all that it takes, without the plan.
@@ -218,6 +219,10 @@ fn sites_of(plan: &Plan, functions: &[usize], generation: u32) -> Sites {
             }
             Exits::Unseen(_) => sites.instructions.push(entry),
         }
+        sites.instructions.extend(function.turns.iter().map(|turn| {
+            let event = turn.condition.map_or(cookie::TURN, |condition| cookie::TURN_IF | u64::from(condition));
+            Site { offset: turn.offset, cookie: cookie(event) }
+        }));
     }
     sites
 }

@@ -438,7 +438,7 @@ fn write_plan(ebpf: &mut Ebpf, plan: &Plan) -> Result<(), ProbeError> {
                 exit_step_count,
                 exit_bytes: room,
                 extra_ns: 0,
-                turn_ns: 0,
+                turn_ns: function.weight.turn_ns,
                 entry_ns: function.weight.entry_ns,
             });
             first_step += step_count + exit_step_count;

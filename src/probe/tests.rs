@@ -42,6 +42,7 @@ fn plan(path: &Path, function: &str, steps: Vec<Step>) -> Plan {
         returns: None,
         exit: ExitPlan::default(),
         unseen_exits: None,
+        turns: Vec::new(),
         has_debug_info: true,
         limits: Limits::default(),
         weight: Weight::default(),

@@ -9,7 +9,7 @@ use super::targets::{self, Indirect};
 use super::{RBP, RSP, classes};
 use crate::address::Svma;
 use crate::arch::code::Code;
-use crate::arch::{CodeExit, CodeExits, InspectError};
+use crate::arch::{CodeExit, CodeExits, InspectError, Turn};
 
 /// The flow of control in a function.
 #[derive(Debug, Default)]
@@ -26,11 +26,13 @@ pub struct Flow {
     pub released_bytes: BTreeSet<i64>,
     /// How many instructions set each general register, by DWARF number.
     pub times_set: BTreeMap<u16, usize>,
+    /// The jumps to its first instruction; `None` if there are others than direct ones.
+    pub turns: Option<Vec<Turn>>,
 }
 
 /// Reads the code of a function, from the first byte of each range to the last.
 pub fn scan(code: &Code<'_>) -> Flow {
-    let (flow, block) = (Flow::default(), Block::default());
+    let (flow, block) = (Flow { turns: Some(Vec::new()), ..Flow::default() }, Block::default());
     let mut scan =
         Scan { code, flow, block, starts: Vec::new(), references: BTreeSet::new(), indirect: Indirect::None };
     let mut info = InstructionInfoFactory::new();
@@ -62,6 +64,8 @@ pub fn scan(code: &Code<'_>) -> Flow {
         // What is read behind the end of a table may lead anywhere.
         Some(targets) => {
             let starts = targets.into_iter().filter(|target| scan.starts.binary_search(target).is_ok());
+            let starts: BTreeSet<u64> = starts.collect();
+            scan.flow.turns.take_if(|_| starts.contains(&code.entry().0));
             scan.flow.branch_targets.extend(starts);
         }
         None => scan.flow.has_unknown_targets = true,
@@ -145,7 +149,23 @@ impl Scan<'_> {
         if stays {
             self.flow.branch_targets.insert(target);
         }
+        if target == self.code.entry().0 {
+            let turn = self.turn(instruction);
+            self.flow.turns = self.flow.turns.take().zip(turn).map(|(turns, turn)| [turns, vec![turn]].concat());
+        }
         stays
+    }
+
+    /// A jump to the first instruction; `None` for one whose condition is not told by the flags alone.
+    fn turn(&self, instruction: &Instruction) -> Option<Turn> {
+        let address = Svma(instruction.ip());
+        let bytes = bytes_at(self.code, address);
+        let is_conditional = instruction.is_jcc_short_or_near();
+        // iced numbers them as the processor does, from 1 on.
+        let condition = is_conditional.then(|| (instruction.condition_code() as u8).wrapping_sub(1));
+        let is_known = is_conditional || instruction.flow_control() == FlowControl::UnconditionalBranch;
+        let class = classes::of(instruction, bytes);
+        (is_known && is_probeable(bytes)).then_some(Turn { address, condition, class })
     }
 
     fn leave(&mut self, instruction: &Instruction, tail_jump: bool) {

@@ -223,12 +223,11 @@ impl Architecture for X86_64 {
         if candidates.is_empty() {
             return Err(InspectError::NotProbeable(code.entry()));
         }
-        let repeats = flow.branch_targets.contains(&code.entry().0);
         let has_unknown_targets = flow.has_unknown_targets;
         let exits = match flow.error {
             Some(error) => Err(error),
             None => Ok(flow.exits),
         };
-        Ok(Inspection { entry, candidates, repeats, has_unknown_targets, exits })
+        Ok(Inspection { entry, candidates, turns: flow.turns, has_unknown_targets, exits })
     }
 }

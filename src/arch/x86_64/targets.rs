@@ -44,7 +44,10 @@ pub fn of_indirect_jumps(code: &Code<'_>, references: &BTreeSet<u64>, jumps: Ind
     let file = code.file()?;
     for &address in references {
         if code.contains(Svma(address)) {
-            targets.insert(address);
+            // A label of a computed `goto`. Where there is none, it is the function itself, handed to another one.
+            if jumps == Indirect::Any {
+                targets.insert(address);
+            }
         } else if jumps == Indirect::Any && is_variable(file, Svma(address)) {
             // The loader fills tables of addresses in position-independent programs: the file does not say with what.
             return None;
