@@ -19,7 +19,7 @@ use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use serde_json::json;
 use xtask::real::Real;
 
-use crate::support::{Compiler, Fixture, share_machine};
+use crate::support::{Compiler, Fixture, Report, share_machine};
 
 fn meaning(plan: &Plan) -> Meaning<'_> {
     Meaning { types: &plan.types, symbols: None }
@@ -215,4 +215,48 @@ fn a_call_that_dies_before_its_probe_is_told() {
     assert_eq!((last.arg("item")["address"].as_str(), last.field("frame")), (Some("0x0"), &json!(0)));
     assert_eq!(thread.frames()[0]["call"], 1002);
     assert!(calls.0[0].field("frame").is_null());
+}
+
+/// What gcc has taken apart must be there: otherwise nothing is tested.
+fn split(end: &str) -> Report {
+    let fixture = Fixture::build("split.c").with(Compiler::Gcc, ["-O2"]).args([end]);
+    let symbols = Binary::open(&fixture.path()).expect("a program");
+    let symbols: Vec<_> = symbols.function_symbols().iter().map(|symbol| symbol.name.to_owned()).collect();
+    for part in ["checked", "checked.part.0", "risky", "risky.cold"] {
+        assert!(symbols.iter().any(|symbol| symbol == part), "{part} among {symbols:?}");
+    }
+    let functions = ["checked", "inlines*", "risky"];
+    fixture.run_until_death(functions.iter().flat_map(|function| ["-f", function]))
+}
+
+/// Guards against a call that is there twice, once for the function and once for the part of it that gcc has split off; and against a part that
+/// is not recorded, or without its arguments, where callers have the other part in themselves.
+#[test]
+fn a_part_that_is_called_on_its_own_is_told_from_its_function() {
+    let report = split("part");
+    let thread = report.crashed_thread();
+
+    assert_eq!(thread.calls_of("checked").args("number"), [7, 400]);
+    assert_eq!(thread.calls_of("checked.part.0").args("number"), [200, 400, 301]);
+    assert_eq!(thread.calls_of("inlines").args("number"), [5, 200]);
+    // The whole ends where its part does, to which it has jumped.
+    let ended = |function: &str| thread.calls_of(function).0[1].field("returned")["state"].clone();
+    assert_eq!((ended("checked"), ended("checked.part.0")), (json!("returned"), json!("returned")));
+    let frames: Vec<_> = thread.frames().iter().map(|frame| (&frame["symbol"], &frame["call"])).collect();
+    let last = thread.calls_total() - 1;
+    assert!(frames.contains(&(&json!("checked.part.0"), &json!(last))), "{frames:?}");
+}
+
+/// Guards against a cold part that is taken for a function of its own: it is jumped to, with whatever is in the registers.
+#[test]
+fn a_call_that_dies_in_the_cold_part_of_its_function_is_that_function_s() {
+    let report = split("cold");
+    let thread = report.crashed_thread();
+
+    assert_eq!(thread.calls_of("risky").args("number"), [1, 2000]);
+    assert_eq!(thread.calls().functions().iter().filter(|name| name.starts_with("risky")).count(), 2);
+    let last = thread.calls_of("risky").0.pop().expect("a call");
+    assert_eq!(last.exact("why"), "too large");
+    let frame = &thread.frames()[last.field("frame").as_u64().expect("its frame") as usize];
+    assert_eq!(frame["function"], "risky");
 }

@@ -4,7 +4,7 @@ use std::path::Path;
 
 use rayon::prelude::*;
 
-use super::origin::is_cold_part;
+use super::origin::{is_cold_part, split_part};
 use super::pattern::NamePattern;
 use crate::address::Svma;
 use crate::binary::{Binary, FunctionSymbol};
@@ -117,8 +117,11 @@ impl<'a> Candidate<'a> {
         (symbol.size == 0).then_some("the symbol table does not say where it ends")
     }
 
-    /// `function`, which is this one, by the name that the user asked for.
+    /// `function`, which is this one, by the name that the user asked for. What is only a part of a function says so, since the whole may call it.
     pub(super) fn called(&self, mut function: Function) -> Function {
+        if let Some(part) = split_part(&function.symbol).filter(|part| !function.name.ends_with(part)) {
+            function.name.push_str(part);
+        }
         if let Some(symbol) = self.asked_for_as {
             function.name = demangle(symbol).unwrap_or_else(|| symbol.to_owned());
             function.symbol = symbol.to_owned();

@@ -66,9 +66,27 @@ pub(super) fn is_cold_part(symbol: &str) -> bool {
     symbol.ends_with(".cold") || symbol.contains(".cold.")
 }
 
+/// Which part of a function this symbol is, if gcc has split it (`-fpartial-inlining`): callers that do the rest themselves call `.part.0`, and
+/// so does the function as a whole.
+pub(super) fn split_part(symbol: &str) -> Option<&str> {
+    let (_, number) = symbol.rsplit_once(".part.")?;
+    let is_number = !number.is_empty() && number.bytes().all(|byte| byte.is_ascii_digit());
+    is_number.then(|| &symbol[symbol.len() - ".part.".len() - number.len()..])
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    /// Guards against two calls of a function where there was one: its part is called by it.
+    #[test]
+    fn a_part_of_a_function_is_told_from_the_whole() {
+        assert_eq!(split_part("checked.part.0"), Some(".part.0"));
+        assert_eq!(split_part("checked.constprop.0.part.12"), Some(".part.12"));
+        for whole in ["checked", "checked.part.", "checked.part.0.cold", "checked.isra.0", "a.part.x1"] {
+            assert_eq!(split_part(whole), None, "{whole}");
+        }
+    }
 
     /// Guards against probing the standard library by default, and against taking a program for a library because of where it was built.
     #[test]
