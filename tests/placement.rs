@@ -260,3 +260,15 @@ fn a_call_that_dies_in_the_cold_part_of_its_function_is_that_function_s() {
     let frame = &thread.frames()[last.field("frame").as_u64().expect("its frame") as usize];
     assert_eq!(frame["function"], "risky");
 }
+
+/// Guards against a function that was never called: a linker has given its code to another one.
+#[test]
+fn a_call_of_folded_code_names_all_whom_it_may_have_been_meant_for() {
+    let flags = ["-O2", "-ffunction-sections", "-fuse-ld=gold", "-Wl,--icf=all"];
+    let fixture = Fixture::build("folded.c").with(Compiler::Gcc, flags);
+    for (asked, name) in [("cats", "cats or dogs"), ("dogs", "dogs or cats")] {
+        let report = fixture.run_until_death(["-f", asked]);
+        let calls = report.crashed_thread().calls();
+        assert_eq!((calls.functions(), calls.args("number")), (vec![name; 2], vec![json!(1), json!(2)]));
+    }
+}

@@ -34,6 +34,8 @@ pub struct Listed {
     pub entry: Svma,
     /// The compiler made it: there is nothing in the source (`DW_AT_artificial`).
     pub artificial: bool,
+    /// The names of others that share its code: linkers fold functions that are the same (identical code folding).
+    pub folded: Vec<String>,
     /// Where it is described.
     pub die: DieRef,
 }
@@ -45,7 +47,13 @@ pub(super) fn list<'a>(units: &Units<'a>, binary: &Binary, symbols: &[FunctionSy
     let mut functions: Vec<Listed> = numbers.into_par_iter().flat_map_iter(in_unit).collect();
     // The same code may be described in many units (templates, inline functions): they agree, and the first one will do.
     functions.sort_by_key(|function| function.entry);
-    functions.dedup_by_key(|function| function.entry);
+    functions.dedup_by(|later, first| {
+        let is_same = later.entry == first.entry;
+        if is_same && later.name != first.name && !first.folded.contains(&later.name) {
+            first.folded.push(std::mem::take(&mut later.name));
+        }
+        is_same
+    });
     functions
 }
 
@@ -132,6 +140,7 @@ impl<'a> Lister<'_, 'a> {
             language: self.units.get(self.unit).language,
             entry: address,
             artificial,
+            folded: Vec::new(),
             die,
         })
     }

@@ -126,7 +126,20 @@ impl<'a> Candidate<'a> {
             function.name = demangle(symbol).unwrap_or_else(|| symbol.to_owned());
             function.symbol = symbol.to_owned();
         }
+        let described = self.described.iter().flat_map(|listed| std::iter::once(&listed.name).chain(&listed.folded));
+        let others: Vec<&String> = described.filter(|&name| *name != function.name).collect();
+        match others[..] {
+            // Nobody can tell which of them a call was meant for.
+            [other] if self.is_folded() => function.name.push_str(&format!(" or {other}")),
+            [_, ..] if self.is_folded() => function.name.push_str(&format!(" or {} others", others.len())),
+            _ => {}
+        }
         function
+    }
+
+    /// Whether it shares its code with functions of other names.
+    fn is_folded(&self) -> bool {
+        self.described.is_some_and(|listed| !listed.folded.is_empty())
     }
 
     /// What the symbol table alone says of it.
