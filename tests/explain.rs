@@ -184,6 +184,8 @@ fn code_that_is_in_no_file_is_read_from_memory() {
         let told = dies("made", level);
         told.says("null_pointer", "read from address ADDRESS through a null pointer: rdi was 0");
         assert_eq!(told.0.at("/fault/instruction/text"), "mov eax, [rdi]");
+        let reason = told.0.at("/threads/0/frames/0/reason");
+        assert_eq!(reason, "no file is behind this memory: the code was made at run time");
     }
 }
 

@@ -16,6 +16,8 @@ use crate::dwarf::DebugSections;
 
 /// What the kernel calls the code that it maps into each process.
 pub const VDSO: &str = "[vdso]";
+/// What perf_event_open(2)'s mapping events call memory that no file is behind (`perf_event_mmap_event` in the kernel).
+const ANONYMOUS: &str = "//anon";
 /// What the kernel calls the page of its return trampoline and of instructions that probes have replaced.
 pub const UPROBES: &str = "[uprobes]";
 /// Bytes of the kernel's code in a process at the most: it has two pages of it.
@@ -51,6 +53,9 @@ pub enum ModuleProblem {
     /// It cannot be read any more.
     #[error("its file is gone or cannot be used: {0}")]
     Unusable(String),
+    /// There never was one.
+    #[error("no file is behind this memory: the code was made at run time")]
+    NoFile,
     /// Another file has taken its place.
     #[error("its file was replaced since: expected build id {expected}, found {}", found.as_deref().unwrap_or("none"))]
     Mismatch {
@@ -84,6 +89,9 @@ impl Module {
     fn open(&self) -> Result<Binary, ModuleProblem> {
         if let Some(known) = &self.known {
             return Ok(known.clone());
+        }
+        if self.mapped.path == Path::new(ANONYMOUS) {
+            return Err(ModuleProblem::NoFile);
         }
         let unusable = |reason: String| ModuleProblem::Unusable(reason);
         let binary = if self.mapped.path == Path::new(VDSO) {
