@@ -59,8 +59,7 @@ fn a_turn_of_a_loop_is_no_call() {
 /// Guards against results of turns, and against a call without one: it is left at one of its returns, once.
 #[test]
 fn a_function_that_is_a_loop_has_one_result_a_call() {
-    let report = turns().run_until_death(FUNCTIONS.iter().chain(&["--returns", "always"]));
-    check(&report);
+    let report = turns().run_until_death(FUNCTIONS);
 
     assert_eq!(report.crashed_thread().calls_of("last_of").results(), [3, 3, 3]);
 }

@@ -108,13 +108,16 @@ pub fn turn(registers: &Registers, index: u32) -> Option<()> {
     Some(())
 }
 
-/// Whether the function with this index is not recorded any more.
+/// Counts a hit of an instruction that leaves the function with this index. `None` if that is not recorded any more, or the thread is not.
 #[inline(always)]
-pub fn is_muted(index: u32) -> bool {
-    // SAFETY: a number in a map value.
-    FUNCTIONS
-        .get_ptr(index)
-        .is_none_or(|function| unsafe { core::ptr::read_volatile(&raw const (*function).generation) } == MUTED)
+pub fn count_exit(index: u32) -> Option<()> {
+    slot::existing()?;
+    let function = FUNCTIONS.get_ptr_mut(index)?;
+    // SAFETY: plain numbers in a map value.
+    unsafe {
+        add(&raw mut (*function).exit_hits, 1);
+        (core::ptr::read_volatile(&raw const (*function).generation) != MUTED).then_some(())
+    }
 }
 
 /// Records that the call of the function with this index, in the frame that is about to end or has just ended, returned.

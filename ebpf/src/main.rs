@@ -78,12 +78,12 @@ fn happened(context: *mut c_void, is_return: bool) -> Option<()> {
     if event == cookie::ENTRY {
         return calls::enter(registers, cookie);
     }
-    if event != cookie::RETURN && calls::is_muted(index) {
-        return None;
-    }
     if event >= cookie::TURN {
         let is_taken = event == cookie::TURN || registers.holds(event & cookie::CONDITION);
         return if is_taken { calls::turn(registers, index) } else { None };
+    }
+    if event != cookie::RETURN {
+        calls::count_exit(index)?;
     }
     // At an instruction that leaves a function the stack pointer is at the return address again; at the trampoline, that has been popped.
     let popped = if event == cookie::RETURN { 0 } else { Registers::RETURN_ADDRESS_BYTES };

@@ -133,7 +133,7 @@ pub struct Function {
     pub hits: u64,
     /// The newest [generation](crate::cookie::generation) of probes that is to record it, or [`MUTED`]: set by user space.
     pub generation: u32,
-    /// 1 if its return is watched, 0 if not.
+    /// 1 if its return is watched, 0 if not: set by user space.
     pub returns: u32,
     /// How many steps there are at its return, `MAX_STEPS` at the most.
     pub exit_step_count: u32,
@@ -142,6 +142,8 @@ pub struct Function {
     /// Nanoseconds that it took on top of what each of its calls takes: following pointers, copying texts, turns of its loop, traps that are
     /// still there while nothing is recorded any more. Counted by the kernel side.
     pub extra_ns: u64,
+    /// Hits of instructions that leave it, by threads that are watched: counted by the kernel side.
+    pub exit_hits: u64,
     /// Nanoseconds that probes take at a [turn](crate::cookie::TURN) of its loop; 0 for a function whose code never comes back to its first
     /// instruction.
     pub turn_ns: u32,
@@ -155,5 +157,5 @@ pub const MUTED: u32 = 0;
 pub const FIRST_GENERATION: u32 = 1;
 
 const _: () = assert!(size_of::<Step>() == 16);
-const _: () = assert!(size_of::<Function>() == 56);
+const _: () = assert!(size_of::<Function>() == 64);
 const _: () = assert!(size_of::<Outcome>() == 8);

@@ -57,12 +57,13 @@ fn parse_share(text: &str) -> Result<Share, String> {
 /// Says that a function was dropped or taken back.
 pub fn tell(change: &Dropped, plan: &Plan) {
     let name = &plan.functions[change.function].name;
+    let what = if change.only_returns { "the returns of " } else { "" };
     match change.back_ns {
         None => page::note(format_args!(
-            "not watching `{name}` any more: {} calls a second cost too much (--max-overhead)",
+            "not watching {what}`{name}` any more: {} calls a second cost too much (--max-overhead)",
             change.per_second
         )),
-        Some(_) => page::note(format_args!("watching `{name}` again")),
+        Some(_) => page::note(format_args!("watching {what}`{name}` again")),
     }
 }
 

@@ -114,8 +114,8 @@ fn thread(history: &ThreadHistory, walk: Walk<'_, '_>) -> Thread {
     let calls = history.calls.iter().zip(left).enumerate().map(|(index, (raw, is_left))| {
         let now = (crashed && index >= older).then_some(Moment { memory: &snapshot.memory, stack_pointer });
         let mut call = call(raw, plan, context, started_ns, is_left, now);
-        if dropped::may_have_missed_return(&raw.record, &context.dropped) {
-            returned::forget(&mut call.returned, dropped::RETURN_MISSED);
+        if let Some((state, reason)) = dropped::missed_return(&raw.record, &context.dropped) {
+            returned::forget(&mut call.returned, state, reason);
         }
         Call { by_handler: raw.record.sequence >= before_handler, ..call }
     });

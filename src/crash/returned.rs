@@ -44,9 +44,9 @@ pub fn returned(call: &RawCall, plan: &FunctionPlan, meaning: Meaning<'_>, is_le
 }
 
 /// That a call seems to be running means nothing, for this reason. Where returns are not watched anyway, that stays the reason.
-pub fn forget(returned: &mut Option<Returned>, reason: &str) {
+pub fn forget(returned: &mut Option<Returned>, state: ReturnState, reason: &str) {
     if returned.as_ref().is_none_or(|returned| returned.state == ReturnState::Unknown) {
-        *returned = Some(Returned { state: ReturnState::Unknown, reason: Some(reason.into()), ..Returned::default() });
+        *returned = Some(Returned { state, reason: Some(reason.into()), ..Returned::default() });
     }
 }
 

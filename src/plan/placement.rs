@@ -2,7 +2,8 @@
 //!
 //! Comes in: where its arguments were at the entry, what its code proves, what probes cost here. Goes out: the instruction of the entry
 //! block at which the entry is recorded, where the arguments are at that moment, and how the return is seen. An argument that
-//! another place could read is never given up for a cheaper one; what may be given up is the return ([`Returns::Cheap`]).
+//! another place could read is never given up for a cheaper one. Nor is the return: where it is expensive, it stands apart, and goes first when the
+//! program's budget is broken ([`Returns::Cheap`]).
 
 use super::locate::{Span, Spot};
 use super::moves::Moves;
@@ -17,7 +18,7 @@ use crate::arch::{Architecture, Candidate, CodeExits, InspectError, Inspection, 
 /// A place is taken in front of a later one unless it costs this much more, in percent: what was measured differs a little each time.
 const TOLERANCE_PERCENT: u64 = 25;
 
-/// A return is given up where a call would be more than this many times as expensive with it. It is the trampoline's and an emulated
+/// A return is given up where the entry would be more than this many times as expensive for it. It is the trampoline's and an emulated
 /// instruction's cost, with room for what a measurement is off; where a second trap costs little, returns are kept.
 const WORTH_OF_RETURN: u64 = 4;
 
@@ -81,15 +82,20 @@ struct Choice {
     sees_return: bool,
     /// Nanoseconds of a call, entry and return.
     cost_ns: u64,
-    /// What of that counts when a return is weighed. Where the trampoline must not be used, every return costs a second trap, and a
-    /// program would lose all of them at once: there only the entry counts.
-    weighed_ns: u64,
+    /// What of that cannot be given up later: probes on the instructions that leave a function can ([`crate::probe`]), the trampoline cannot.
+    fixed_ns: u64,
 }
 
 fn keep_best<K: Ord>(choices: &mut Vec<Choice>, key: impl Fn(&Choice) -> K) {
     if let Some(best) = choices.iter().map(&key).max() {
         choices.retain(|choice| key(choice) == best);
     }
+}
+
+/// Leaves those that cost about as much as the cheapest.
+fn keep_cheap(choices: &mut Vec<Choice>, cost_ns: impl Fn(&Choice) -> u64) {
+    let least = choices.iter().map(&cost_ns).min().unwrap_or(0);
+    choices.retain(|choice| cost_ns(choice) * 100 <= least * (100 + TOLERANCE_PERCENT));
 }
 
 impl Placing<'_> {
@@ -103,17 +109,19 @@ impl Placing<'_> {
         let is_cheap = |choice: &&Choice| self.costs.is_cheap(choice.placement.entry.class);
         let readable_cheaply = choices.iter().filter(is_cheap).map(|choice| choice.readable).max();
         keep_best(&mut choices, |choice| choice.readable);
-        let least = choices.iter().map(|choice| choice.weighed_ns).min().unwrap_or(0);
+        let least = choices.iter().map(|choice| choice.fixed_ns).min().unwrap_or(0);
         match self.returns {
-            Returns::Always => keep_best(&mut choices, |choice| choice.sees_return),
+            Returns::Always => {
+                keep_best(&mut choices, |choice| (choice.sees_return, choice.placement.exits == Exits::Trampoline));
+            }
             Returns::Cheap => keep_best(&mut choices, |choice| {
-                (choice.weighed_ns <= least.saturating_mul(WORTH_OF_RETURN), choice.sees_return)
+                (choice.fixed_ns <= least.saturating_mul(WORTH_OF_RETURN), choice.sees_return)
             }),
             Returns::Never => {}
         }
-        let least = choices.iter().map(|choice| choice.cost_ns).min().unwrap_or(0);
-        let is_good = |choice: &Choice| choice.cost_ns * 100 <= least * (100 + TOLERANCE_PERCENT);
-        let chosen = choices.into_iter().find(is_good).ok_or_else(|| Skipped {
+        keep_cheap(&mut choices, |choice| choice.cost_ns);
+        keep_cheap(&mut choices, |choice| choice.fixed_ns);
+        let chosen = choices.into_iter().next().ok_or_else(|| Skipped {
             function: function.into(),
             reason: InspectError::NotProbeable(self.code.entry()).to_string(),
         })?;
@@ -194,7 +202,7 @@ impl Placing<'_> {
             readable: (whole, bytes),
             sees_return: !matches!(exits, Exits::Unseen(_)),
             cost_ns: entry_ns + exit_ns,
-            weighed_ns: entry_ns + if self.policy == ReturnPolicy::Trampoline { exit_ns } else { 0 },
+            fixed_ns: entry_ns + if exits == Exits::Trampoline { exit_ns } else { 0 },
             placement: Placement { entry, exits, unseen_exits, turns: Vec::new(), arguments },
         })
     }
@@ -211,9 +219,6 @@ impl Placing<'_> {
                 (Exits::Unseen("it has no instruction that returns".into()), None)
             }
             (ReturnPolicy::Trampoline, _) if has_return_address && !has_turns => (Exits::Trampoline, None),
-            (ReturnPolicy::Trampoline, _) if self.returns == Returns::Cheap => {
-                (Exits::Unseen(if has_turns { TURNS_TOO_EXPENSIVE } else { TOO_EXPENSIVE }.into()), None)
-            }
             (_, Ok(found)) => at_instructions(self.code, found, entry),
             (_, Err(error)) => (Exits::Unseen(error.to_string()), None),
         }
@@ -221,9 +226,6 @@ impl Placing<'_> {
 }
 
 const UNCLEAR_TURNS: &str = "its code may come back to its first instruction in a way that cannot be told from a call";
-const TURNS_TOO_EXPENSIVE: &str =
-    "too expensive where a loop comes back to the first instruction: see `--returns always`";
-const TOO_EXPENSIVE: &str = "too expensive where its arguments are read: see `--returns always`";
 
 /// Nanoseconds that the return of a call costs.
 #[must_use]

@@ -10,12 +10,12 @@ use crate::dwarf::function::{Function, Language};
 /// What the user wants of returns.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, clap::ValueEnum)]
 pub enum Returns {
-    /// Wherever it can be done without changing the program.
+    /// Wherever it can be done without changing the program, for as long as the function is watched if that is possible
     Always,
-    /// The same, but for functions whose entry would become expensive by it.
+    /// The same, but where they cost more than all the rest, they are the first to go when `--max-overhead` is broken
     #[default]
     Cheap,
-    /// They are not asked for.
+    /// They are not asked for
     Never,
 }
 

@@ -25,6 +25,8 @@ pub struct Weight {
     pub cost_ns: u32,
     /// What of that the trap at the entry takes.
     pub entry_ns: u32,
+    /// What of it the return takes.
+    pub exit_ns: u32,
     /// What probes take when its loop comes back to its first instruction; 0 if no loop does.
     pub turn_ns: u32,
     /// A tiny leaf function, an accessor or an operator: where two functions cost the same, this one is dropped first.
@@ -33,7 +35,7 @@ pub struct Weight {
 
 impl Default for Weight {
     fn default() -> Self {
-        Self { cost_ns: 2_000, entry_ns: 1_000, turn_ns: 0, is_minor: false }
+        Self { cost_ns: 2_000, entry_ns: 1_000, exit_ns: 1_000, turn_ns: 0, is_minor: false }
     }
 }
 
@@ -46,6 +48,7 @@ pub fn weight(name: &str, code: &Code<'_>, placement: &Placement, context: &Cont
     Weight {
         cost_ns: cost_ns((entry, exits), context.costs),
         entry_ns,
+        exit_ns: return_ns(exits, context.costs),
         turn_ns: turns.iter().map(of_turn).max().unwrap_or(0),
         is_minor: is_minor(name, code, context.arch),
     }
@@ -54,11 +57,15 @@ pub fn weight(name: &str, code: &Code<'_>, placement: &Placement, context: &Cont
 /// What a call costs.
 fn cost_ns((entry, exits): (&EntrySite, &Exits), costs: &Costs) -> u32 {
     let at_entry = u64::from(costs.of(entry.class)) + RECORDER_NS;
-    let at_exit = match exits {
+    u32::try_from(at_entry).unwrap_or(u32::MAX).saturating_add(return_ns(exits, costs))
+}
+
+/// What the return of a call costs.
+fn return_ns(exits: &Exits, costs: &Costs) -> u32 {
+    match exits {
         Exits::Unseen(_) => 0,
-        exits => exit_cost_ns(exits, costs) + RECORDER_NS,
-    };
-    u32::try_from(at_entry + at_exit).unwrap_or(u32::MAX)
+        exits => u32::try_from(exit_cost_ns(exits, costs) + RECORDER_NS).unwrap_or(u32::MAX),
+    }
 }
 
 /// Whether its calls tell little. That it is called in loops is not known beforehand.

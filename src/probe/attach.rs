@@ -9,12 +9,13 @@ use lastwords_abi::{cookie, step::FIRST_GENERATION};
 
 use super::closing::close;
 use super::multi::{self, Kind};
+use super::parts::{Part, Parts};
 use super::programs::Programs;
 use super::{ProbeError, Tier, single};
 use crate::address::FileOffset;
 use crate::plan::{Exits, Plan};
 
-/// Functions whose probes hang on the same links: to take one out, the others are placed anew.
+/// Parts whose probes hang on the same links: to take one out, the others are placed anew.
 const GROUP: usize = 256;
 /// Groups of a file at the most: the kernel closes their links one after the other if lastwords is killed, each in a few grace periods.
 const GROUPS: usize = 16;
@@ -28,7 +29,7 @@ pub struct Site {
     pub cookie: u64,
 }
 
-/// The probes of some functions, by what the kernel has to do for them.
+/// The probes of some parts, by what the kernel has to do for them.
 #[derive(Default)]
 struct Sites {
     /// Entries of functions whose return goes through the trampoline.
@@ -48,10 +49,10 @@ pub enum Link {
     Single(UProbeLink),
 }
 
-/// Functions of one file, and the links that all of their probes hang on.
+/// Parts of functions of one file, and the links that all of their probes hang on.
 pub struct Group {
-    /// Indexes in the plan.
-    pub functions: Vec<usize>,
+    /// Their numbers.
+    pub parts: Vec<usize>,
     /// What their probes' cookies say.
     pub generation: u32,
     /// In the order in which they were placed.
@@ -82,9 +83,9 @@ pub fn site_count(plan: &Plan) -> usize {
     plan.functions.len() + exits.sum::<usize>() + turns.sum::<usize>()
 }
 
-/// Functions of one file, whose probes are to be placed in a generation: all that it takes, without the plan.
+/// Parts of functions of one file, whose probes are to be placed in a generation: all that it takes, without the plan.
 pub struct Placement {
-    functions: Vec<usize>,
+    parts: Vec<usize>,
     path: PathBuf,
     sites: Sites,
     generation: u32,
@@ -92,10 +93,10 @@ pub struct Placement {
 
 impl Placement {
     /// Whoever places this puts its generation in charge.
-    pub fn new(plan: &Plan, functions: Vec<usize>, generation: u32) -> Self {
-        let sites = sites_of(plan, &functions, generation);
-        let object = functions.first().map_or(0, |&index| plan.functions[index].object);
-        Self { path: plan.objects[object].clone(), sites, functions, generation }
+    pub fn new(plan: &Plan, all: &Parts, parts: Vec<usize>, generation: u32) -> Self {
+        let sites = sites_of(plan, parts.iter().map(|&number| all.get(number)), generation);
+        let object = parts.first().map_or(0, |&number| plan.functions[all.get(number).function()].object);
+        Self { path: plan.objects[object].clone(), sites, parts, generation }
     }
 
     /// Places the probes by links for many.
@@ -113,7 +114,7 @@ impl Placement {
                 links.push(place(programs.get(kind)?, kind, &self.path, &sites, tier)?);
             }
         }
-        Ok(Group { functions: self.functions, generation: self.generation, links })
+        Ok(Group { parts: self.parts, generation: self.generation, links })
     }
 
     /// Places the probes one by one.
@@ -125,7 +126,7 @@ impl Placement {
         let mut links = single::attach(ebpf, "probe_return", &self.path, &returns)?;
         links.extend(single::attach(ebpf, "probe", &self.path, &instructions)?);
         let links = links.into_iter().map(Link::Single).collect();
-        Ok(Group { functions: self.functions, generation: self.generation, links })
+        Ok(Group { parts: self.parts, generation: self.generation, links })
     }
 }
 
@@ -155,8 +156,9 @@ impl Attacher<'_> {
             return Err(ProbeError::NoTier { tier });
         }
         let mut links = Links::default();
-        for functions in groups_of(plan, tier) {
-            let placement = Placement::new(plan, functions, FIRST_GENERATION);
+        let parts = Parts::of(plan);
+        for group in groups_of(plan, &parts, tier) {
+            let placement = Placement::new(plan, &parts, group, FIRST_GENERATION);
             links.groups.push(match tier {
                 Tier::Session | Tier::Multi => placement.by_multi(self.programs, tier)?,
                 Tier::Single => placement.by_single(self.ebpf)?,
@@ -169,12 +171,16 @@ impl Attacher<'_> {
 /// Places programs that do nothing at the entries of the functions.
 pub fn attach_floor(plan: &Plan, programs: &mut Programs) -> Result<Links, ProbeError> {
     let mut links = Links::default();
-    for functions in groups_of(plan, Tier::Multi) {
-        let Placement { functions, path, sites, generation } = Placement::new(plan, functions, FIRST_GENERATION);
+    let all = Parts::of(plan);
+    for group in groups_of(plan, &all, Tier::Multi) {
+        let Placement { parts, path, sites, generation } = Placement::new(plan, &all, group, FIRST_GENERATION);
         let is_entry = |site: &Site| cookie::event(site.cookie) == cookie::ENTRY;
         let entries: Vec<Site> = sites.paired.into_iter().chain(sites.instructions).filter(is_entry).collect();
+        if entries.is_empty() {
+            continue;
+        }
         let placed = vec![place(programs.get(Kind::Nothing)?, Kind::Nothing, &path, &entries, Tier::Multi)?];
-        links.groups.push(Group { functions, generation, links: placed });
+        links.groups.push(Group { parts, generation, links: placed });
     }
     Ok(links)
 }
@@ -191,38 +197,38 @@ fn returning(entry: &Site) -> Site {
     Site { cookie: cookie::new(cookie::RETURN, cookie::function(entry.cookie), generation), ..*entry }
 }
 
-/// Which functions hang together at the start. A single probe hangs on nothing.
-fn groups_of(plan: &Plan, tier: Tier) -> Vec<Vec<usize>> {
+/// Which parts hang together at the start. A single probe hangs on nothing.
+fn groups_of(plan: &Plan, parts: &Parts, tier: Tier) -> Vec<Vec<usize>> {
     let groups = |object| {
-        let functions: Vec<usize> =
-            (0..).zip(&plan.functions).filter(|(_, it)| it.object == object).map(|(index, _)| index).collect();
-        let size = if tier == Tier::Single { 1 } else { GROUP.max(functions.len().div_ceil(GROUPS)) };
-        functions.chunks(size).map(<[usize]>::to_vec).collect::<Vec<_>>()
+        let is_there = |&number: &usize| plan.functions[parts.get(number).function()].object == object;
+        let parts: Vec<usize> = (0..parts.count()).filter(is_there).collect();
+        let size = if tier == Tier::Single { 1 } else { GROUP.max(parts.len().div_ceil(GROUPS)) };
+        parts.chunks(size).map(<[usize]>::to_vec).collect::<Vec<_>>()
     };
     (0..plan.objects.len()).flat_map(groups).collect()
 }
 
-fn sites_of(plan: &Plan, functions: &[usize], generation: u32) -> Sites {
+fn sites_of(plan: &Plan, parts: impl Iterator<Item = Part>, generation: u32) -> Sites {
     let mut sites = Sites::default();
-    for &number in functions {
+    for part in parts {
+        let number = part.function();
         let function = &plan.functions[number];
-        let cookie = |event| cookie::new(event, number as u32, generation);
-        let entry = Site { offset: function.entry.offset, cookie: cookie(cookie::ENTRY) };
-        match &function.exits {
-            Exits::Trampoline => sites.paired.push(entry),
-            Exits::Instructions(exits) => {
-                sites.instructions.push(entry);
-                sites.instructions.extend(exits.iter().map(|exit| {
-                    let event = if exit.tail_jump { cookie::TAIL_JUMP } else { cookie::RET_INSTRUCTION };
-                    Site { offset: exit.offset, cookie: cookie(event) }
+        let site = |offset, event| Site { offset, cookie: cookie::new(event, number as u32, generation) };
+        match (part, &function.exits) {
+            (Part::Function(_), exits) => {
+                let entry = site(function.entry.offset, cookie::ENTRY);
+                let is_paired = *exits == Exits::Trampoline;
+                (if is_paired { &mut sites.paired } else { &mut sites.instructions }).push(entry);
+                sites.instructions.extend(function.turns.iter().map(|turn| {
+                    let condition = |condition| cookie::TURN_IF | u64::from(condition);
+                    site(turn.offset, turn.condition.map_or(cookie::TURN, condition))
                 }));
             }
-            Exits::Unseen(_) => sites.instructions.push(entry),
+            (Part::Returns(_), Exits::Instructions(exits)) => sites.instructions.extend(exits.iter().map(|exit| {
+                site(exit.offset, if exit.tail_jump { cookie::TAIL_JUMP } else { cookie::RET_INSTRUCTION })
+            })),
+            (Part::Returns(_), Exits::Trampoline | Exits::Unseen(_)) => {}
         }
-        sites.instructions.extend(function.turns.iter().map(|turn| {
-            let event = turn.condition.map_or(cookie::TURN, |condition| cookie::TURN_IF | u64::from(condition));
-            Site { offset: turn.offset, cookie: cookie(event) }
-        }));
     }
     sites
 }

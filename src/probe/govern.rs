@@ -12,6 +12,7 @@ use nix::unistd::Pid;
 
 use super::attach::{Group, Placement};
 use super::governor::{Budget, Governor, Hot, Verdict};
+use super::parts::{Part, Parts};
 use super::relink::{Placed, Relinking, Swap};
 use super::{Recorder, Tier};
 use crate::plan::Plan;
@@ -27,6 +28,8 @@ const STRAGGLER_NS: u64 = 100_000_000;
 pub struct Dropped {
     /// Its index in the plan.
     pub function: usize,
+    /// It was only its returns that were not watched any more.
+    pub only_returns: bool,
     /// When it was dropped first.
     pub at_ns: u64,
     /// Its calls until then.
@@ -45,7 +48,12 @@ impl Dropped {
     /// Whether a call that was entered at `entered_ns` and has not returned, as far as is known, may have returned without being seen.
     #[must_use]
     pub fn may_have_missed_return(&self, entered_ns: u64) -> bool {
-        entered_ns <= self.last_ns.saturating_add(STRAGGLER_NS)
+        match self.back_ns {
+            // All of its calls are recorded, without their returns.
+            None if self.only_returns => true,
+            Some(back_ns) if self.only_returns => entered_ns <= back_ns,
+            _ => entered_ns <= self.last_ns.saturating_add(STRAGGLER_NS),
+        }
     }
 }
 
@@ -53,11 +61,13 @@ impl Dropped {
 pub(super) struct Oversight {
     governor: Governor,
     budget: Budget,
+    /// What the governor decides about.
+    parts: Parts,
     /// Of the probes that were placed last.
     generation: u32,
-    /// Functions that are muted, and still have probes.
+    /// Parts that are muted, and still have probes.
     to_take_out: Vec<usize>,
-    /// Functions that are to get probes again.
+    /// Parts that are to get probes again.
     to_take_back: BTreeSet<usize>,
     /// The programs of new links were loaded.
     is_prepared: bool,
@@ -68,13 +78,15 @@ pub(super) struct Oversight {
 impl Recorder {
     /// From now on, [`Self::govern`] keeps the probes within this budget.
     pub fn keep_within(&mut self, budget: Budget, plan: &Plan) {
-        let weights = plan.functions.iter().map(|function| function.weight);
+        let parts = Parts::of(plan);
+        let weights = (0..parts.count()).map(|number| parts.weight(number, plan));
         let governor = Governor::new(budget, weights, now_ns());
         let processors = Processors::default();
         let generation = FIRST_GENERATION;
         self.oversight = Some(Oversight {
             governor,
             budget,
+            parts,
             generation,
             to_take_out: Vec::new(),
             to_take_back: BTreeSet::new(),
@@ -102,12 +114,12 @@ impl Recorder {
         }
         self.relinking.take_if(|_| has_ended);
         let now_ns = now_ns();
-        let Oversight { governor, processors, .. } = &mut oversight;
+        let Oversight { governor, processors, parts, .. } = &mut oversight;
         let used = || processors.used(&watched_pids(&self.ebpf), now_ns);
-        let Verdict { drop, take_back } = governor.look(now_ns, |function| self.live.used(function), used);
+        let Verdict { drop, take_back } = governor.look(now_ns, |number| self.live.used(parts.get(number)), used);
         self.mute(&drop, &mut oversight);
         changed.extend(drop.iter().map(|hot| hot.function));
-        oversight.to_take_back.extend(take_back);
+        take_back.into_iter().for_each(|number| oversight.take_back(number, now_ns));
         if !oversight.is_prepared && oversight.governor.is_strained() {
             oversight.is_prepared = true;
             self.relinking.get_or_insert_with(|| Relinking::prepare(&self.programs));
@@ -132,19 +144,38 @@ impl Recorder {
         self.oversight.as_ref().map(|oversight| oversight.budget)
     }
 
-    /// Mutes the functions at once; their probes go with the next change of links.
+    /// Mutes these parts at once; their probes go with the next change of links.
     fn mute(&self, hot: &[Hot], oversight: &mut Oversight) {
         for hot in hot {
-            self.live.set_generation(hot.function, MUTED);
+            match oversight.parts.get(hot.function) {
+                Part::Function(index) => self.live.set_generation(index, MUTED),
+                Part::Returns(index) => self.live.expect_returns(index, false),
+            }
         }
         let now_ns = now_ns();
-        for &Hot { function, per_second } in hot {
+        for &Hot { function: number, per_second } in hot {
+            let part = oversight.parts.get(number);
+            let (function, only_returns) = (part.function(), matches!(part, Part::Returns(_)));
             let hits = self.live.hits(function);
-            let first = Dropped { function, at_ns: now_ns, hits, per_second, times: 0, last_ns: now_ns, back_ns: None };
-            let dropped = oversight.dropped.entry(function).or_insert(first);
-            *dropped = Dropped { times: dropped.times + 1, last_ns: now_ns, back_ns: None, ..*dropped };
-            oversight.to_take_back.remove(&function);
-            oversight.to_take_out.push(function);
+            let times = oversight.dropped.get(&number).map_or(0, |dropped| dropped.times) + 1;
+            let first = Dropped {
+                function,
+                only_returns,
+                at_ns: now_ns,
+                hits,
+                per_second,
+                times,
+                last_ns: now_ns,
+                back_ns: None,
+            };
+            let dropped = oversight.dropped.entry(number).or_insert(first);
+            *dropped = Dropped { times, last_ns: now_ns, back_ns: None, ..*dropped };
+            // What leaves a function that is not recorded means nothing, and costs most.
+            let returns = oversight.parts.returns_of(function).filter(|_| !only_returns);
+            for number in std::iter::once(number).chain(returns) {
+                oversight.to_take_back.remove(&number);
+                oversight.to_take_out.push(number);
+            }
         }
     }
 
@@ -159,24 +190,26 @@ impl Recorder {
         let out = std::mem::take(&mut oversight.to_take_out);
         let out: HashMap<usize, usize> = out.into_iter().zip(0..).collect();
         let mut swaps = Vec::new();
-        let is_concerned = |group: &mut Group| group.functions.iter().any(|function| out.contains_key(function));
+        let is_concerned = |group: &mut Group| group.parts.iter().any(|part| out.contains_key(part));
         let concerned = self.links.iter_mut().flat_map(|links| links.groups.extract_if(.., is_concerned));
         let mut concerned: Vec<Group> = concerned.collect();
-        // Until its group is replaced, a function keeps its traps: the hottest first.
-        concerned.sort_by_key(|group| group.functions.iter().filter_map(|function| out.get(function)).min().copied());
+        // Until its group is replaced, a part keeps its traps: the hottest first.
+        concerned.sort_by_key(|group| group.parts.iter().filter_map(|part| out.get(part)).min().copied());
         for old in concerned {
-            let kept: Vec<usize> = old.functions.iter().copied().filter(|it| !out.contains_key(it)).collect();
+            let kept: Vec<usize> = old.parts.iter().copied().filter(|it| !out.contains_key(it)).collect();
             if kept.is_empty() {
                 self.closing.begin(old.links);
             } else {
-                swaps.push(Swap { old: Some(old), new: Placement::new(plan, kept, generation) });
+                swaps.push(Swap { old: Some(old), new: Placement::new(plan, &oversight.parts, kept, generation) });
             }
         }
         let mut by_object: BTreeMap<usize, Vec<usize>> = BTreeMap::new();
-        for function in std::mem::take(&mut oversight.to_take_back) {
-            by_object.entry(plan.functions[function].object).or_default().push(function);
+        for number in std::mem::take(&mut oversight.to_take_back) {
+            let object = plan.functions[oversight.parts.get(number).function()].object;
+            by_object.entry(object).or_default().push(number);
         }
-        let back = by_object.into_values().map(|functions| Placement::new(plan, functions, generation));
+        let parts = &oversight.parts;
+        let back = by_object.into_values().map(|back| Placement::new(plan, parts, back, generation));
         swaps.extend(back.map(|new| Swap { old: None, new }));
         if self.attached.tier == Tier::Single {
             let swaps = swaps.into_iter().map(|Swap { old, new }| Swap { old, new: new.by_single(&mut self.ebpf) });
@@ -189,7 +222,7 @@ impl Recorder {
         Vec::new()
     }
 
-    /// Puts new links in charge, and closes what they replace. Returns the functions that are back.
+    /// Puts new links in charge, and closes what they replace. Returns the parts that are back.
     fn install(&mut self, Swap { old, new }: Swap<Placed>, oversight: &mut Oversight) -> Vec<usize> {
         let links = self.links.get_or_insert_default();
         let group = match new {
@@ -203,12 +236,16 @@ impl Recorder {
         let now_ns = now_ns();
         let mut back = Vec::new();
         // Others have become too hot while this was placed.
-        let wanted = group.functions.iter().filter(|function| !oversight.to_take_out.contains(function));
-        for &function in wanted {
-            self.live.set_generation(function, group.generation);
+        let wanted = group.parts.iter().filter(|number| !oversight.to_take_out.contains(number));
+        // Returns first, which have the highest numbers: a call that is entered in between would seem never to have returned.
+        for &number in wanted.rev() {
+            match oversight.parts.get(number) {
+                Part::Function(index) => self.live.set_generation(index, group.generation),
+                Part::Returns(index) => self.live.expect_returns(index, true),
+            }
             if old.is_none() {
-                oversight.dropped.entry(function).and_modify(|dropped| dropped.back_ns = Some(now_ns));
-                back.push(function);
+                oversight.dropped.entry(number).and_modify(|dropped| dropped.back_ns = Some(now_ns));
+                back.push(number);
             }
         }
         links.groups.push(group);
@@ -216,6 +253,26 @@ impl Recorder {
             self.closing.begin(old.links);
         }
         back
+    }
+}
+
+impl Oversight {
+    /// A part is to get its probes again, a function with its returns unless those are too expensive on their own.
+    fn take_back(&mut self, number: usize, now_ns: u64) {
+        let is_out = |number: usize| self.dropped.get(&number).is_some_and(|dropped| dropped.back_ns.is_none());
+        match self.parts.get(number) {
+            Part::Function(index) => {
+                let returns = self.parts.returns_of(index).filter(|&returns| !is_out(returns));
+                self.to_take_back.extend(std::iter::once(number).chain(returns));
+            }
+            // They come back with their function.
+            Part::Returns(index) if is_out(index) => {
+                self.dropped.entry(number).and_modify(|dropped| dropped.back_ns = Some(now_ns));
+            }
+            Part::Returns(_) => {
+                self.to_take_back.insert(number);
+            }
+        }
     }
 }
 

@@ -9,6 +9,7 @@ use memmap2::{MmapOptions, MmapRaw};
 
 use super::ProbeError;
 use super::governor::Used;
+use super::parts::Part;
 
 /// What both sides tell each other about each function.
 pub struct Live {
@@ -30,11 +31,24 @@ impl Live {
         unsafe { AtomicU64::from_ptr(self.at(index, offset_of!(Function, hits)).cast()) }.load(Ordering::Relaxed)
     }
 
-    /// What the function with this index has taken so far.
-    pub fn used(&self, index: usize) -> Used {
+    /// What this part has taken so far.
+    pub fn used(&self, part: Part) -> Used {
         // SAFETY: as for the hits.
-        let extra_ns = unsafe { AtomicU64::from_ptr(self.at(index, offset_of!(Function, extra_ns)).cast()) };
-        Used { hits: self.hits(index), extra_ns: extra_ns.load(Ordering::Relaxed) }
+        let number =
+            |index, offset| unsafe { AtomicU64::from_ptr(self.at(index, offset).cast()) }.load(Ordering::Relaxed);
+        match part {
+            Part::Function(index) => {
+                Used { hits: self.hits(index), extra_ns: number(index, offset_of!(Function, extra_ns)) }
+            }
+            Part::Returns(index) => Used { hits: number(index, offset_of!(Function, exit_hits)), extra_ns: 0 },
+        }
+    }
+
+    /// From now on, returns of calls of the function with this index are expected, or not.
+    pub fn expect_returns(&self, index: usize, expected: bool) {
+        // SAFETY: four bytes of an entry, aligned, which only this side writes.
+        unsafe { AtomicU32::from_ptr(self.at(index, offset_of!(Function, returns)).cast()) }
+            .store(expected.into(), Ordering::SeqCst);
     }
 
     /// From now on, the function is recorded by this generation of probes and older ones; by none if that is `MUTED`.

@@ -18,6 +18,7 @@ mod mappings;
 mod multi;
 mod object;
 mod oom;
+mod parts;
 mod pool;
 mod programs;
 mod relink;
@@ -438,6 +439,7 @@ fn write_plan(ebpf: &mut Ebpf, plan: &Plan) -> Result<(), ProbeError> {
                 exit_step_count,
                 exit_bytes: room,
                 extra_ns: 0,
+                exit_hits: 0,
                 turn_ns: function.weight.turn_ns,
                 entry_ns: function.weight.entry_ns,
             });

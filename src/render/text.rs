@@ -177,7 +177,8 @@ fn dropped_functions(dropped: &[DroppedFunction], verbose: bool) -> Vec<String> 
     let line = |function: &DroppedFunction| {
         let until = function.back_ns.map(|back_ns| format!(" to +{}", seconds(back_ns))).unwrap_or_default();
         let (name, from, rate) = (plain(&function.function), seconds(function.at_ns), function.per_second);
-        format!("calls of {name} from +{from} on{until}: {rate} a second were too many (--max-overhead allows more)")
+        let what = if function.only_returns { "returns" } else { "calls" };
+        format!("{what} of {name} from +{from} on{until}: {rate} a second were too many (--max-overhead allows more)")
     };
     let mut lines: Vec<String> = dropped[..shown].iter().map(line).collect();
     if shown < dropped.len() {

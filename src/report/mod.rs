@@ -128,6 +128,9 @@ pub struct DroppedFunction {
     pub function: String,
     /// The linker's name of it.
     pub symbol: String,
+    /// It was only its returns that were not watched any more: all of its calls are recorded, unless it is listed once more.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub only_returns: bool,
     /// When that was, at the first time: until then all of its calls were recorded.
     pub at_ns: u64,
     /// Its calls until then, of all watched processes.

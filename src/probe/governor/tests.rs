@@ -14,7 +14,7 @@ struct Program {
 
 impl Program {
     fn new(functions: usize, retry: bool) -> Self {
-        let weight = Weight { cost_ns: 1_000, entry_ns: 500, turn_ns: 0, is_minor: false };
+        let weight = Weight { cost_ns: 1_000, entry_ns: 500, exit_ns: 0, turn_ns: 0, is_minor: false };
         Self::with_weights(&vec![weight; functions], retry)
     }
 
@@ -116,7 +116,7 @@ fn traps_of_dropped_functions_are_charged_until_they_are_gone() {
 /// Guards against keeping an accessor in the place of a function that tells something.
 #[test]
 fn of_two_that_cost_about_the_same_the_minor_one_goes() {
-    let major = Weight { cost_ns: 1_000, entry_ns: 500, turn_ns: 0, is_minor: false };
+    let major = Weight { cost_ns: 1_000, entry_ns: 500, exit_ns: 0, turn_ns: 0, is_minor: false };
     let minor = Weight { is_minor: true, ..major };
     let first = |weights: [Weight; 2], calls: [u64; 2]| {
         Program::with_weights(&weights, true).pass_until_dropped(&calls, 60_000).map(|(_, functions)| functions[0])
