@@ -12,7 +12,7 @@ use nix::unistd::Pid;
 
 use super::attach::{Group, Placement};
 use super::governor::{Budget, Governor, Hot, Verdict};
-use super::relink::{Placed, Relinking, Swap};
+use super::relink::{Placed, Swap};
 use super::{Recorder, Tier};
 use crate::plan::Plan;
 
@@ -67,20 +67,22 @@ impl Recorder {
     /// From now on, [`Self::govern`] keeps the probes within this budget.
     pub fn keep_within(&mut self, budget: Budget, plan: &Plan) {
         let weights = plan.functions.iter().map(|function| function.weight);
-        let governor = Governor::new(budget, weights, now_ns());
-        let processors = Processors::default();
-        let generation = FIRST_GENERATION;
-        let (to_take_out, to_take_back) = Default::default();
-        let dropped = BTreeMap::new();
-        let oversight = Oversight { governor, budget, generation, to_take_out, to_take_back, dropped, processors };
-        self.oversight = Some(oversight);
+        self.oversight = Some(Oversight {
+            governor: Governor::new(budget, weights, now_ns()),
+            budget,
+            generation: FIRST_GENERATION,
+            to_take_out: BTreeSet::new(),
+            to_take_back: BTreeSet::new(),
+            dropped: BTreeMap::new(),
+            processors: Processors::default(),
+        });
     }
 
     /// When to call [`Self::govern`] next; `None` where there is no budget.
     #[must_use]
     pub fn next_look(&self) -> Option<Duration> {
         let oversight = self.oversight.as_ref()?;
-        let is_quiet = oversight.governor.is_quiet() && self.relinking.is_none();
+        let is_quiet = oversight.governor.is_quiet() && !self.relinking.is_under_way();
         Some(if is_quiet { QUIET_LOOK } else { BUSY_LOOK })
     }
 
@@ -88,8 +90,7 @@ impl Recorder {
     pub fn govern(&mut self, plan: &Plan) -> Vec<Dropped> {
         let Some(mut oversight) = self.oversight.take() else { return Vec::new() };
         let mut changed = Vec::new();
-        for swap in self.relinking.as_mut().and_then(Relinking::ended).unwrap_or_default() {
-            self.relinking = None;
+        for swap in self.relinking.ended() {
             changed.extend(self.install(swap, &mut oversight));
         }
         let now_ns = now_ns();
@@ -99,7 +100,7 @@ impl Recorder {
         self.mute(&drop, &mut oversight);
         changed.extend(drop.iter().map(|hot| hot.function));
         oversight.to_take_back.extend(take_back);
-        if self.relinking.is_none() {
+        if !self.relinking.is_under_way() {
             changed.extend(self.relink(&mut oversight, plan));
         }
         let changes = changed.iter().filter_map(|function| oversight.dropped.get(function).copied()).collect();
@@ -167,7 +168,7 @@ impl Recorder {
             return placed.into_iter().flat_map(|swap| self.install(swap, oversight)).collect();
         }
         if !swaps.is_empty() {
-            self.relinking = Some(Relinking::begin(swaps, &self.programs));
+            self.relinking.begin(swaps, &self.programs);
         }
         Vec::new()
     }

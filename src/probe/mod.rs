@@ -32,7 +32,7 @@ use std::collections::HashMap;
 use std::mem::offset_of;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, RawFd};
 use std::path::Path;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 use aya::Ebpf;
@@ -63,7 +63,7 @@ use kernel_types::KernelTypes;
 use live::Live;
 use object::{MapSizes, errno_of};
 use pool::Pool;
-use programs::Programs;
+use programs::{Programs, lock};
 use relink::Relinking;
 
 /// Program and tracepoint of everything that is not a probe.
@@ -84,7 +84,7 @@ const STRAGGLERS: Duration = Duration::from_millis(200);
 /// The recorder in the kernel, and this side of it.
 pub struct Recorder {
     // Dropped in this order: first the probes, so that nothing runs any more, then what they use.
-    relinking: Option<Relinking>,
+    relinking: Relinking,
     links: Option<Links>,
     closing: Closing,
     ebpf: Ebpf,
@@ -196,7 +196,7 @@ impl Recorder {
         let maps = map_fds(&ebpf, &events);
         let programs = Programs::new(object, maps, types.function("bpf_session_is_return"));
         Ok(Self {
-            relinking: None,
+            relinking: Relinking::default(),
             links: None,
             closing: Closing::default(),
             ebpf,
@@ -239,7 +239,7 @@ impl Recorder {
     /// Takes the probes away. Returns how long that took.
     pub fn detach(&mut self) -> Duration {
         let start = Instant::now();
-        self.relinking = None;
+        self.relinking = Relinking::default();
         self.links = None;
         self.closing = Closing::default();
         start.elapsed()
@@ -366,11 +366,6 @@ fn map_fds(ebpf: &Ebpf, events: &RingBuf<MapData>) -> HashMap<String, RawFd> {
         ebpf.maps().filter_map(|(name, map)| Some((name.to_owned(), fd_of(map)?))).collect();
     fds.insert("EVENTS".to_owned(), events.as_fd().as_raw_fd());
     fds
-}
-
-/// A thread that panicked while it loaded a program has left no half of one.
-fn lock(programs: &Mutex<Programs>) -> MutexGuard<'_, Programs> {
-    programs.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 /// Watches processes that exit while they still have their memory: a handler may have made them. From Linux 6.16 on, `sched_process_exit` is
