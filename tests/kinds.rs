@@ -173,8 +173,9 @@ fn everything_is_told(source: &str, compiler: Compiler, flags: &[&str], fewer: &
     let standard = if source.ends_with(".cpp") { &["-std=c++20"][..] } else { &[] };
     let fixture = Fixture::build(source).with_flags(compiler, &[standard, flags].concat());
     let pattern = if source.ends_with(".rs") { "kinds::*" } else { "!main" };
-    let report =
-        fixture.run_until_death(["-f", pattern, "--calls", "200", "--bytes", "2048", "--len", "many:values=count"]);
+    let lengths = ["--len", "many:values=count", "--len", "flexible_said:value.stops=width"];
+    let options = [&["-f", pattern, "--calls", "200", "--bytes", "2048"], &lengths[..]].concat();
+    let report = fixture.run_until_death(options);
     let told = arguments(&report);
     let kinds = table(source);
     let mut wrong = Vec::new();

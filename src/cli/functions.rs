@@ -295,6 +295,44 @@ mod tests {
         ");
     }
 
+    /// Guards against the elements behind a structure that are read where it begins, or without a bound.
+    #[test]
+    fn the_plan_shows_what_is_behind_structures() {
+        let source = "
+            struct msg { unsigned short len, width; char data[]; };
+            struct list { struct { int n_all; char *all[0]; } inner; };
+            struct line { int number; int rest[]; };
+            __attribute__((noipa)) int take(struct msg *m, struct list *l, struct line *e) { return m && l && e; }
+            int main(int argc, char **argv) { return take(0, 0, 0); }
+        ";
+        let fixture = Fixture::compile("gcc", &["-O2", "-g"], source);
+        let text = list(&fixture, &["--plan", "-f", "take", "--len", "take:e.rest=number", "--bytes", "256"]).unwrap();
+        let text = text.split("at the return").next().unwrap();
+        let lines: Vec<&str> = text.lines().filter(|line| line.contains('#')).map(|line| &line[4..]).collect();
+        insta::assert_snapshot!(lines.join("\n"), @"
+        #0 rdi
+        #1 rsi
+        #2 rdx
+        #3 4 bytes at [0]+0
+        #4 8 bytes at [8]+0
+        #5 place of 8 bytes for [48] times 8 bytes at [8]+8
+        #6 4 bytes at [16]+0
+        #7 [32] times 1 bytes at [0]+4, 48 bytes at most
+        #8 string at [64], 48 bytes at most
+        #9 [80] times 4 bytes at [16]+4, 48 bytes at most
+        struct msg * m = #0[0..8]
+          *m: struct msg = #3
+            m->data: elements = #7
+        struct list * l = #1[0..8]
+          *l: struct list = #4
+            l->inner.all: elements = #5
+              l->inner.all[0]: text = #8
+        struct line * e = #2[0..8]
+          *e: struct line = #6
+            e->rest: elements = #9
+        ");
+    }
+
     /// Guards against a program without debug info that is listed as if its functions had no parameters.
     #[test]
     fn functions_without_debug_info_say_so() {

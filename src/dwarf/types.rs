@@ -153,6 +153,7 @@ pub struct Member {
 pub struct TypeTable {
     types: Vec<Type>,
     heirs: HashMap<TypeId, Vec<Heir>>,
+    said_lengths: HashMap<TypeId, String>,
 }
 
 /// A type that a value may really be of, which is described as another one.
@@ -191,6 +192,17 @@ impl TypeTable {
     #[must_use]
     pub fn heirs(&self, of: TypeId) -> &[Heir] {
         self.heirs.get(&self.resolve_id(of)).map_or(&[], Vec::as_slice)
+    }
+
+    /// Notes what the user knows of a structure that ends in an array without a size: the member that counts its elements.
+    pub fn say_length(&mut self, of: TypeId, member: String) {
+        self.said_lengths.insert(self.resolve_id(of), member);
+    }
+
+    /// The member that counts the elements behind a structure, where the user has said so.
+    #[must_use]
+    pub fn said_length(&self, of: TypeId) -> Option<&str> {
+        self.said_lengths.get(&self.resolve_id(of)).map(String::as_str)
     }
 
     /// The type behind typedefs and qualifiers. A chain that never ends (damaged DWARF) stops after 64 links.

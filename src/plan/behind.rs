@@ -7,6 +7,7 @@ use super::Followed;
 use super::nodes::{Links, Node};
 use super::pointers::{Pointer, followable, pointers_in, pointers_of_target};
 use super::reach::{FIRST_TEXT_BYTES, MAX_ELEMENTS, POINTER_BYTES, text_price};
+use super::tails::{NamedTail, tail_of};
 use crate::dwarf::types::{TypeId, TypeTable};
 
 /// Pointers in a row that are looked at to see what an element costs.
@@ -16,7 +17,9 @@ const COST_LEVELS: u32 = 2;
 #[must_use]
 pub fn pointers_behind(what: Followed, captured: u32, types: &TypeTable) -> Vec<Pointer> {
     match what {
-        Followed::Value(ty) => pointers_of_target(ty, captured, types),
+        Followed::Value(ty) => {
+            pointers_of_target(ty, captured, types).into_iter().chain(tail_behind(ty, captured, types)).collect()
+        }
         Followed::Texts => {
             let text =
                 |entry: u32| Pointer { at: entry * POINTER_BYTES, path: format!("[{entry}]"), lead: Followed::CString };
@@ -27,6 +30,13 @@ pub fn pointers_behind(what: Followed, captured: u32, types: &TypeTable) -> Vec<
             .elements()
             .map_or_else(Vec::new, |(of, element)| pointers_of_elements(of, element.into(), captured, types)),
     }
+}
+
+/// The tail of a structure of which so many bytes are captured, if it is known how much to capture of it.
+fn tail_behind(ty: TypeId, captured: u32, types: &TypeTable) -> Option<Pointer> {
+    let NamedTail { tail, path, .. } = tail_of(ty, types)?;
+    let is_counted = tail.count.is_none_or(|count| count.at.saturating_add(count.size.into()) <= captured);
+    is_counted.then(|| Some(Pointer { at: tail.at, path, lead: tail.followed(types)? }))?
 }
 
 /// What an element costs with some of what it leads to: two elements of a container in it.

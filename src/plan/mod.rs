@@ -31,6 +31,7 @@ pub mod shape;
 #[cfg(test)]
 mod sites;
 pub mod steps;
+pub mod tails;
 #[cfg(test)]
 mod tests;
 #[cfg(test)]
@@ -44,6 +45,7 @@ use lastwords_abi::Step;
 use lastwords_abi::record::RESULT_WORDS;
 
 use self::nodes::Node;
+use self::tails::Tail;
 use crate::address::{FileOffset, Svma};
 use crate::dwarf::function::SourceLine;
 use crate::dwarf::types::{TypeId, TypeTable};
@@ -235,7 +237,7 @@ pub enum Source {
 /// What is behind a pointer in an argument.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Follow {
-    /// Where in the argument's bytes the pointer lies.
+    /// Where in the argument's bytes the pointer lies; where a [`Followed::Tail`] begins.
     pub at: u32,
     /// Index in [`FunctionPlan::steps`] of the step that reads what is there.
     pub step: usize,
@@ -310,6 +312,8 @@ pub enum Followed {
     Value(TypeId),
     /// Pointers to texts, the last of which is NULL (`argv`).
     Texts,
+    /// The elements behind a structure: no pointer of their own leads to them.
+    Tail(Tail),
 }
 
 /// What is captured when a function returns.
@@ -351,7 +355,13 @@ impl Followed {
                 Self::Ring { first_at: moved(first_at)?, length_at: moved(length_at)?, element, of }
             }
             Self::Places { mask_at, element, of } => Self::Places { mask_at: moved(mask_at)?, element, of },
-            Self::CString | Self::Paired { .. } | Self::Value(_) | Self::Texts | Self::Bytes(_) | Self::Node(_) => self,
+            Self::CString
+            | Self::Paired { .. }
+            | Self::Value(_)
+            | Self::Texts
+            | Self::Bytes(_)
+            | Self::Node(_)
+            | Self::Tail(_) => self,
         })
     }
 
@@ -363,7 +373,7 @@ impl Followed {
             Self::Until { end_at, .. } => Some(end_at),
             Self::Ring { first_at, length_at, .. } => Some(first_at.max(length_at)),
             Self::Places { mask_at, .. } => Some(mask_at),
-            Self::CString | Self::Paired { .. } | Self::Value(_) | Self::Texts | Self::Bytes(_) | Self::Node(_) => None,
+            _ => None,
         }
     }
 
@@ -375,8 +385,9 @@ impl Followed {
             | Self::Until { element, of, .. }
             | Self::Paired { element, of, .. }
             | Self::Ring { element, of, .. }
-            | Self::Places { element, of, .. } => Some((of, element)),
-            Self::CString | Self::Str { .. } | Self::Value(_) | Self::Texts | Self::Bytes(_) | Self::Node(_) => None,
+            | Self::Places { element, of, .. }
+            | Self::Tail(Tail { element, of, count: Some(_), .. }) => Some((of, element)),
+            _ => None,
         }
     }
 }

@@ -13,7 +13,8 @@ use lastwords_abi::{MAX_COPY_BYTES, MAX_STEPS, align8};
 use super::behind::{element_price, pointers_behind};
 use super::nodes::Node;
 use super::pointers::{followable, pointers_in};
-use super::steps::{Count, StepList};
+use super::steps::{Aim, Count, StepList};
+use super::tails::{Tail, TailCount};
 use super::{Follow, Followed, Limits};
 use crate::dwarf::types::{TypeId, TypeTable};
 
@@ -35,9 +36,9 @@ pub struct Candidate {
     argument: usize,
     /// Where in the argument, or in what it was found behind, it lies.
     at: u32,
-    /// Where in a record's data it lies.
-    base: u32,
-    /// What it leads to.
+    /// What it leads to, from where it lies in a record's data.
+    aim: Aim,
+    /// What that is.
     what: Followed,
     /// Where in a record's data its length or end lies.
     count: Option<Count>,
@@ -52,7 +53,7 @@ pub struct Candidate {
 impl Candidate {
     /// A pointer in an argument itself.
     pub fn of_argument(argument: usize, at: u32, base: u32, what: Followed, count: Option<Count>) -> Self {
-        Self { argument, at, base, what, count, level: level_of(what), is_argument: false, parent: None }
+        Self { argument, at, aim: base.into(), what, count, level: level_of(what), is_argument: false, parent: None }
     }
 
     /// The argument consists of it.
@@ -150,7 +151,7 @@ impl<'a> Reach<'a> {
             false if may_cut && room >= LEAST_PART_BYTES => room,
             false => return None,
         };
-        let step = self.steps.follow(candidate.base, size)?;
+        let step = self.steps.follow(candidate.aim, size)?;
         self.taken.push((*candidate, Some(step)));
         Some(OUTCOME_BYTES + align8(size))
     }
@@ -172,7 +173,7 @@ impl<'a> Reach<'a> {
             Followed::Places { .. } => PLACES,
             _ => ELEMENTS,
         };
-        let step = (size > 0).then(|| self.steps.elements(op, candidate.base, candidate.count?, size))??;
+        let step = (size > 0).then(|| self.steps.elements(op, candidate.aim, candidate.count?, size))??;
         self.taken.push((*candidate, Some(step)));
         Some(OUTCOME_BYTES + align8(size))
     }
@@ -187,10 +188,13 @@ impl<'a> Reach<'a> {
         let Some((index, (parent, Some(step)))) = self.taken.iter().enumerate().next_back() else { return Vec::new() };
         let child = |at: u32, what: Followed| {
             let place = |at| self.steps.data_offset(*step, at);
-            let base = place(at).filter(|base| base.is_multiple_of(POINTER_BYTES))?;
+            let aim = match what {
+                Followed::Tail(tail) => Aim { base: parent.aim.base, offset: i32::try_from(tail.at).ok()? },
+                _ => place(at).filter(|base| base.is_multiple_of(POINTER_BYTES))?.into(),
+            };
             let (argument, level) = (parent.argument, parent.level + level_of(what));
             let count = count_at(what, place)?;
-            Some(Candidate { argument, at, base, what, count, level, is_argument: false, parent: Some(index) })
+            Some(Candidate { argument, at, aim, what, count, level, is_argument: false, parent: Some(index) })
         };
         let captured = self.steps.size(*step).unwrap_or(0);
         let pointers = pointers_behind(parent.what, captured, self.types);
@@ -206,8 +210,8 @@ impl<'a> Reach<'a> {
         for (text, step) in self.taken.iter_mut().filter(|(_, step)| step.is_none()) {
             let limit = if text.is_argument { whole } else { shared };
             *step = match (text.what, text.count) {
-                (Followed::CString, _) => self.steps.string(text.base, limit),
-                (_, Some(count)) => self.steps.counted(text.base, count, limit),
+                (Followed::CString | Followed::Tail(Tail { count: None, .. }), _) => self.steps.string(text.aim, limit),
+                (_, Some(count)) => self.steps.counted(text.aim, count, limit),
                 _ => None,
             };
         }
@@ -216,8 +220,9 @@ impl<'a> Reach<'a> {
     /// Of a size that is known only when it is read: it stands behind all that has a place, and nothing in it is followed.
     fn is_text(&self, what: Followed) -> bool {
         match what {
-            Followed::CString | Followed::Str { .. } => true,
-            Followed::Counted { element, of, .. }
+            Followed::CString | Followed::Str { .. } | Followed::Tail(Tail { count: None, .. }) => true,
+            Followed::Tail(Tail { element, of, .. })
+            | Followed::Counted { element, of, .. }
             | Followed::Until { element, of, .. }
             | Followed::Paired { element, of, .. } => pointers_in(None, of, element.into(), self.types).is_empty(),
             _ => false,
@@ -248,6 +253,10 @@ pub fn count_at(what: Followed, offset: impl Fn(u32) -> Option<u32>) -> Option<O
         Followed::Counted { length_at, element, .. } => count(length_at, element),
         Followed::Until { end_at, .. } => count(end_at, 0),
         Followed::Places { mask_at, element, .. } => count(mask_at, element),
+        Followed::Tail(Tail { element, count: Some(TailCount { at, size, .. }), .. }) => {
+            let at = offset(at).filter(|at| at.is_multiple_of(size.into()))?;
+            Some(Some(Count { at, size, element, first: 0 }))
+        }
         Followed::Ring { first_at, length_at, element, .. } => {
             Some(Some(Count { at: word(length_at)?, size: 8, element, first: word(first_at)? }))
         }
