@@ -16,6 +16,7 @@ use crate::plan::build::{Options, Prepared, prepare};
 use crate::plan::capture::readable;
 use crate::plan::describe::describe;
 use crate::plan::placement::exit_cost_ns;
+use crate::plan::runs::StepRuns;
 use crate::plan::select::SelectError;
 use crate::plan::{Exits, FunctionPlan, Plan};
 use crate::probe::calibrate;
@@ -114,6 +115,9 @@ fn write_list(prepared: &Prepared, arguments: &FunctionsArgs, costs: &Costs, out
             let text = describe(function, &plan.types, arch::host());
             text.lines().try_for_each(|line| writeln!(out, "    {line}"))?;
         }
+    }
+    if arguments.plan {
+        writeln!(out, "steps: {}", StepRuns::of(&plan.functions))?;
     }
     for skipped in &plan.skipped {
         writeln!(out, "skipped: {}: {}", skipped.function, skipped.reason)?;
@@ -331,6 +335,29 @@ mod tests {
           *e: struct line = #6
             e->rest: elements = #9
         ");
+    }
+
+    /// Guards against a plan that grows with the functions although they have the same types.
+    #[test]
+    fn functions_of_the_same_types_share_their_steps() {
+        let source = "
+            struct rec { char *name; struct rec *next; };
+            #define TAKE(f) __attribute__((noipa)) int f(const struct rec *r) { return r != 0; }
+            TAKE(first) TAKE(second) TAKE(third)
+            __attribute__((noipa)) int number(int n) { return n; }
+            int main(void) { return first(0) + second(0) + third(0) + number(1); }
+        ";
+        let fixture = Fixture::compile("gcc", &["-O2", "-g"], source);
+        let stored = |functions: &[&str]| {
+            let patterns: Vec<&str> = functions.iter().flat_map(|function| ["-f", function]).collect();
+            list(&fixture, &[&["--plan"], &patterns[..]].concat()).unwrap().lines().last().unwrap().to_owned()
+        };
+
+        // rdi, three structures and three names.
+        assert_eq!(stored(&["first"]), "steps: 7 in 1 functions, 7 stored");
+        assert_eq!(stored(&["first", "second", "third"]), "steps: 21 in 3 functions, 7 stored");
+        // What a number needs, the others begin with.
+        assert_eq!(stored(&["first", "second", "third", "number"]), "steps: 22 in 4 functions, 7 stored");
     }
 
     /// Guards against a program without debug info that is listed as if its functions had no parameters.

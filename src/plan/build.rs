@@ -3,6 +3,7 @@
 use rayon::prelude::*;
 
 use super::capture::{self, Context, Limits, register_type};
+use super::fragments::Fragments;
 use super::pairs::Length;
 use super::placement::EntryPlace;
 use super::returns::{Returns, StackUse};
@@ -56,6 +57,7 @@ pub fn prepare(program: Binary, selection: &Selection, options: &Options) -> Res
     let context = Context {
         arch: arch::host(),
         types: &types,
+        fragments: &Fragments::new(&types),
         register_type,
         limits: options.limits,
         lengths: &options.lengths,

@@ -15,6 +15,7 @@ mod described;
 mod exit;
 #[cfg(test)]
 mod fixture;
+pub mod fragments;
 pub mod layout;
 mod libcxx;
 pub mod locate;
@@ -26,6 +27,7 @@ pub mod placement;
 pub mod pointers;
 mod reach;
 pub mod returns;
+pub mod runs;
 pub mod select;
 pub mod shape;
 #[cfg(test)]
@@ -248,7 +250,7 @@ pub struct Follow {
 }
 
 /// What a pointer was followed to.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Followed {
     /// A NUL-terminated string.
     CString,

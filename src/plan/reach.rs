@@ -10,13 +10,13 @@ use std::collections::VecDeque;
 use lastwords_abi::step::{ELEMENTS, OUTCOME_BYTES, PLACES, RING};
 use lastwords_abi::{MAX_COPY_BYTES, MAX_STEPS, align8};
 
-use super::behind::{element_price, pointers_behind};
+use super::fragments::Fragments;
 use super::nodes::Node;
-use super::pointers::{followable, pointers_in};
+use super::pointers::followable;
 use super::steps::{Aim, Count, StepList};
 use super::tails::{Tail, TailCount};
 use super::{Follow, Followed, Limits};
-use crate::dwarf::types::{TypeId, TypeTable};
+use crate::dwarf::types::TypeId;
 
 /// Bytes that a text is given at first.
 pub(super) const FIRST_TEXT_BYTES: u32 = 32;
@@ -64,7 +64,7 @@ impl Candidate {
 
 /// What is captured so far.
 pub struct Reach<'a> {
-    types: &'a TypeTable,
+    fragments: &'a Fragments<'a>,
     limits: Limits,
     steps: &'a mut StepList,
     /// What was followed, and to which step. A text has none until the end.
@@ -77,8 +77,8 @@ pub struct Reach<'a> {
 
 impl<'a> Reach<'a> {
     /// Nothing yet.
-    pub fn new(types: &'a TypeTable, limits: Limits, steps: &'a mut StepList) -> Self {
-        Self { types, limits, steps, taken: Vec::new(), left: limits.reach_bytes, most_steps: MAX_STEPS as usize }
+    pub fn new(fragments: &'a Fragments<'a>, limits: Limits, steps: &'a mut StepList) -> Self {
+        Self { fragments, limits, steps, taken: Vec::new(), left: limits.reach_bytes, most_steps: MAX_STEPS as usize }
     }
 
     /// Follows the pointers of all arguments, of which there are `arguments`. Returns for each of them what is behind it.
@@ -142,7 +142,7 @@ impl<'a> Reach<'a> {
             Followed::Bytes(bytes) | Followed::Node(Node { bytes, .. }) => bytes.into(),
             Followed::Texts => LIST_ENTRIES * POINTER_BYTES,
             Followed::Value(ty) if candidate.level <= self.limits.depth => {
-                u32::try_from(followable(ty, self.types)?).unwrap_or(u32::MAX).min(MAX_COPY_BYTES)
+                u32::try_from(followable(ty, self.fragments.types())?).unwrap_or(u32::MAX).min(MAX_COPY_BYTES)
             }
             _ => return None,
         };
@@ -166,7 +166,7 @@ impl<'a> Reach<'a> {
     ) -> Option<u32> {
         let element = u32::from(element);
         let part = room / u32::try_from(others).unwrap_or(u32::MAX).saturating_add(1);
-        let few = part.checked_div(element_price(of, element, self.types))?.clamp(1, MAX_ELEMENTS);
+        let few = part.checked_div(self.fragments.element_price(of, element))?.clamp(1, MAX_ELEMENTS);
         let size = few.min(room.checked_div(element)?) * element;
         let op = match candidate.what {
             Followed::Ring { .. } => RING,
@@ -197,7 +197,7 @@ impl<'a> Reach<'a> {
             Some(Candidate { argument, at, aim, what, count, level, is_argument: false, parent: Some(index) })
         };
         let captured = self.steps.size(*step).unwrap_or(0);
-        let pointers = pointers_behind(parent.what, captured, self.types);
+        let pointers = self.fragments.pointers_behind(parent.what, captured);
         pointers.iter().filter_map(|pointer| child(pointer.at, pointer.lead)).collect()
     }
 
@@ -221,10 +221,10 @@ impl<'a> Reach<'a> {
     fn is_text(&self, what: Followed) -> bool {
         match what {
             Followed::CString | Followed::Str { .. } | Followed::Tail(Tail { count: None, .. }) => true,
-            Followed::Tail(Tail { element, of, .. })
-            | Followed::Counted { element, of, .. }
-            | Followed::Until { element, of, .. }
-            | Followed::Paired { element, of, .. } => pointers_in(None, of, element.into(), self.types).is_empty(),
+            Followed::Tail(Tail { element, .. })
+            | Followed::Counted { element, .. }
+            | Followed::Until { element, .. }
+            | Followed::Paired { element, .. } => self.fragments.pointers_behind(what, element.into()).is_empty(),
             _ => false,
         }
     }
@@ -272,7 +272,8 @@ pub(super) fn text_price(limit: u32) -> u32 {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::dwarf::types::{Aggregate, Member, Type, TypeId, TypeKind};
+    use crate::dwarf::types::{Aggregate, Member, Type, TypeId, TypeKind, TypeTable};
+    use crate::plan::pointers::pointers_in;
 
     /// A structure of `size` bytes, which begins with a pointer to another one like it.
     fn link(size: u64, types: &mut TypeTable) -> TypeId {
@@ -296,7 +297,7 @@ mod tests {
             Some(Candidate::of_argument(argument, 0, steps.data_offset(step, 0)?, Followed::Value(*ty), None))
         });
         let candidates = candidates.collect();
-        let trees = Reach::new(&types, limits, &mut steps).follow(candidates, 2);
+        let trees = Reach::new(&Fragments::new(&types), limits, &mut steps).follow(candidates, 2);
         let steps = steps.into_steps();
         let chain = |tree: &Vec<Follow>| {
             let follows = std::iter::successors(tree.first(), |follow| follow.behind.first());
@@ -329,7 +330,7 @@ mod tests {
             Candidate::of_argument(0, pointer.at, pointer.at, pointer.lead, count)
         });
         let candidates = candidates.collect();
-        Reach::new(types, limits, &mut steps).follow(candidates, 1);
+        Reach::new(&Fragments::new(types), limits, &mut steps).follow(candidates, 1);
         steps.into_steps().iter().skip(2).map(|step| (step.op, step.size)).collect()
     }
 
