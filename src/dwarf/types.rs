@@ -161,6 +161,8 @@ pub struct TypeTable {
 pub struct Heir {
     /// The type.
     pub ty: TypeId,
+    /// Where in it lies what is pointed to: 0 but for bases that are not the first.
+    pub at: u64,
     /// Rust's table of its methods, in the file that debug info is about. C++'s is known by its name.
     pub table: Option<Svma>,
 }
@@ -188,7 +190,7 @@ impl TypeTable {
         self.heirs.entry(of).or_default().push(heir);
     }
 
-    /// The types that what a pointer to `of` points to may really be of: classes that begin with it, or what has the methods of this trait.
+    /// The types that what a pointer to `of` points to may really be of: classes that inherit from it, or what has the methods of this trait.
     #[must_use]
     pub fn heirs(&self, of: TypeId) -> &[Heir] {
         self.heirs.get(&self.resolve_id(of)).map_or(&[], Vec::as_slice)

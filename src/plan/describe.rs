@@ -171,6 +171,7 @@ impl Behind<'_> {
                 Followed::Tail(Tail { count: None, .. }) => format!("{pointer}: text"),
                 Followed::Tail(_) => format!("{pointer}: elements"),
                 Followed::Bytes(_) => format!("{pointer}: bytes"),
+                Followed::Front { .. } => format!("{pointer}: in front of it"),
                 Followed::Node(_) => format!("*{pointer}: node"),
                 Followed::Paired { length, .. } => format!("{pointer}: as many as argument {} says", length + 1),
                 Followed::Value(ty) => format!("*{pointer}: {}", self.types.get(*ty).name),

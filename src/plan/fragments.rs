@@ -30,13 +30,13 @@ impl<'a> Fragments<'a> {
         self.types
     }
 
-    /// See [`behind::pointers_behind`].
+    /// The pointers in the first `captured` bytes of what a pointer leads to.
     #[must_use]
     pub fn pointers_behind(&self, what: Followed, captured: u32) -> Arc<[Pointer]> {
         self.pointers.get((what, captured), || behind::pointers_behind(what, captured, self.types).into())
     }
 
-    /// See [`behind::element_price`].
+    /// What an element costs with some of what it leads to.
     #[must_use]
     pub fn element_price(&self, of: TypeId, element: u32) -> u32 {
         self.prices.get((of, element), || behind::element_price(of, element, self.types))

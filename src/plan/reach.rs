@@ -139,7 +139,7 @@ impl<'a> Reach<'a> {
             return self.take_elements(candidate, (of, element), room, others);
         }
         let size = match candidate.what {
-            Followed::Bytes(bytes) | Followed::Node(Node { bytes, .. }) => bytes.into(),
+            Followed::Bytes(bytes) | Followed::Node(Node { bytes, .. }) | Followed::Front { bytes, .. } => bytes.into(),
             Followed::Texts => LIST_ENTRIES * POINTER_BYTES,
             Followed::Value(ty) if candidate.level <= self.limits.depth => {
                 u32::try_from(followable(ty, self.fragments.types())?).unwrap_or(u32::MAX).min(MAX_COPY_BYTES)
@@ -190,6 +190,7 @@ impl<'a> Reach<'a> {
             let place = |at| self.steps.data_offset(*step, at);
             let aim = match what {
                 Followed::Tail(tail) => Aim { base: parent.aim.base, offset: i32::try_from(tail.at).ok()? },
+                Followed::Front { bytes, .. } => Aim { base: parent.aim.base, offset: -i32::from(bytes) },
                 _ => place(at).filter(|base| base.is_multiple_of(POINTER_BYTES))?.into(),
             };
             let (argument, level) = (parent.argument, parent.level + level_of(what));
