@@ -39,9 +39,9 @@ use aya::Ebpf;
 use aya::maps::{Array, HashMap as HashMapMap, Map, MapData, RingBuf};
 use aya::programs::{KProbe, RawTracePoint};
 use lastwords_abi::layout::{Chunk, MemoryHeader, RETURN_ADDRESS, UNREADABLE, Window};
-use lastwords_abi::record::{RESULT_BYTES, SURVIVED};
-use lastwords_abi::step::{FIRST_GENERATION, REGISTER, RING, WORD};
-use lastwords_abi::{Config, Counter, Event, Fault, Function, Step, Target, Watched};
+use lastwords_abi::record::SURVIVED;
+use lastwords_abi::step::{FIRST_GENERATION, REGISTER};
+use lastwords_abi::{Config, Counter, Event, Fault, Function, Target, Watched};
 
 pub use attach::{Links, Site};
 pub use cost::Ran;
@@ -55,7 +55,8 @@ pub use settings::{CRASHES, SURVIVED_TOLD, Settings};
 pub use tier::Tier;
 
 use crate::address::Avma;
-use crate::plan::{Exits, Plan};
+use crate::plan::runs::StepRuns;
+use crate::plan::{Exits, FunctionPlan, Plan};
 use attach::Attacher;
 use closing::Closing;
 use govern::Oversight;
@@ -174,15 +175,15 @@ impl Recorder {
         let types = KernelTypes::load()?;
         let config = settings.config(plan, &types)?;
         let object = object::with_slot_bytes(config.slot_bytes())?;
-        let steps = plan.functions.iter().map(|it| it.steps.len() + it.exit.kernel_steps().len()).sum::<usize>();
+        let runs = StepRuns::of(&plan.functions);
         let sizes = MapSizes {
             functions: plan.functions.len() as u32,
-            steps: steps as u32,
+            steps: runs.steps.len() as u32,
             chunks: settings.chunks(),
             windows: settings.windows(),
         };
         let mut ebpf = object::create_maps(&object, &config, sizes)?;
-        write_plan(&mut ebpf, plan)?;
+        write_plan(&mut ebpf, plan, &runs)?;
         load_tracepoints(&mut ebpf)?;
         let pool = |entries, top, count, bytes| Pool::map(raw_fd(&ebpf, entries)?, raw_fd(&ebpf, top)?, count, bytes);
         let live = Live::map(raw_fd(&ebpf, "FUNCTIONS")?, plan.functions.len())?;
@@ -406,50 +407,34 @@ fn tracepoint_program<'a>(ebpf: &'a mut Ebpf, name: &str) -> Result<&'a mut RawT
 }
 
 /// Writes functions and steps into their maps.
-fn write_plan(ebpf: &mut Ebpf, plan: &Plan) -> Result<(), ProbeError> {
-    let mut functions = Vec::with_capacity(plan.functions.len());
-    let mut first_step = 0;
-    {
-        let mut map: Array<&mut MapData, object::StepBytes> =
-            map_mut(ebpf, "STEPS")?.try_into().map_err(in_map("STEPS"))?;
-        for function in &plan.functions {
-            let (room, exits) = (function.exit.room_bytes(), function.exit.kernel_steps());
-            let at_entry = function.steps.iter().map(|step| placed(*step, room));
-            let at_exit =
-                exits.iter().map(|step| if step.op == WORD { placed(*step, RESULT_BYTES + room) } else { *step });
-            for (index, step) in (first_step..).zip(at_entry.chain(at_exit)) {
-                map.set(index, object::StepBytes(step), 0).map_err(in_map("STEPS"))?;
-            }
-            let (step_count, exit_step_count) = (function.steps.len() as u32, exits.len() as u32);
-            functions.push(Function {
-                first_step,
-                step_count: step_count as u16,
-                register_steps: function.steps.iter().take_while(|step| step.op == REGISTER).count() as u16,
-                cfa_offset: function.entry.cfa_offset,
-                data_bytes: settings::data_bytes(function),
-                hits: 0,
-                generation: FIRST_GENERATION,
-                returns: u32::from(!matches!(function.exits, Exits::Unseen(_))),
-                exit_step_count,
-                exit_bytes: room,
-            });
-            first_step += step_count + exit_step_count;
-        }
+fn write_plan(ebpf: &mut Ebpf, plan: &Plan, runs: &StepRuns) -> Result<(), ProbeError> {
+    let mut map: Array<&mut MapData, object::StepBytes> =
+        map_mut(ebpf, "STEPS")?.try_into().map_err(in_map("STEPS"))?;
+    for (index, step) in (0..).zip(&runs.steps) {
+        map.set(index, object::StepBytes(*step), 0).map_err(in_map("STEPS"))?;
     }
     let mut map: Array<&mut MapData, FunctionBytes> =
         map_mut(ebpf, "FUNCTIONS")?.try_into().map_err(in_map("FUNCTIONS"))?;
-    for (index, function) in (0..).zip(functions) {
-        map.set(index, FunctionBytes(function), 0).map_err(in_map("FUNCTIONS"))?;
+    for ((index, function), first_step) in (0..).zip(&plan.functions).zip(&runs.first) {
+        map.set(index, FunctionBytes(entry_of(function, *first_step)), 0).map_err(in_map("FUNCTIONS"))?;
     }
     Ok(())
 }
 
-/// A step whose offsets count from so many bytes further ahead.
-fn placed(step: Step, ahead: u32) -> Step {
-    // Plans keep all of a record within 32 KiB.
-    let ahead = u16::try_from(ahead).unwrap_or(u16::MAX);
-    let offset = if step.op == RING { step.offset.saturating_add(ahead.into()) } else { step.offset };
-    Step { base: step.base.saturating_add(ahead), count: step.count.saturating_add(ahead), offset, ..step }
+/// What the kernel side is told of a function whose steps begin there.
+fn entry_of(function: &FunctionPlan, first_step: u32) -> Function {
+    Function {
+        first_step,
+        step_count: function.steps.len() as u16,
+        register_steps: function.steps.iter().take_while(|step| step.op == REGISTER).count() as u16,
+        cfa_offset: function.entry.cfa_offset,
+        data_bytes: settings::data_bytes(function),
+        hits: 0,
+        generation: FIRST_GENERATION,
+        returns: u32::from(!matches!(function.exits, Exits::Unseen(_))),
+        exit_step_count: function.exit.kernel_steps().len() as u32,
+        exit_bytes: function.exit.room_bytes(),
+    }
 }
 
 macro_rules! plain_bytes {
