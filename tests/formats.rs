@@ -82,7 +82,8 @@ fn every_part_has_a_type_and_a_state_and_an_address_where_it_holds_one() {
     assert_eq!((&part("call")["symbol"], &part("call")["address"]), (&json!("twice"), &part("call")["value"]));
     assert_eq!((&part("nothing")["address"], &part("something")["address"]), (&json!("0x0"), &json!("0x5000")));
     let items = &pointee(&outcome, "counted")["members"][1];
-    assert_eq!((&items["state"], &items["reason"]), (&json!("unavailable"), &json!("its length is not known")));
+    assert_eq!((&items["value"], &items["state"]), (&json!([7, 8, 9]), &json!("exact")));
+    assert_eq!(items["reason"], "as many as its member `count` says");
 }
 
 /// Guards against a page on which a value looks like its JSON.

@@ -1,6 +1,6 @@
 //! Values that are damaged, or change while they are read: each call costs no more than its plan says, and what is told of it is what was there.
 
-use serde_json::Value;
+use serde_json::{Value, json};
 
 use crate::support::{Compiler, Fixture, Report};
 
@@ -64,6 +64,29 @@ fn lengths_beyond_all_memory_are_not_believed() {
     assert_eq!((&members[0]["state"], &members[1]["value"]), (&"unavailable".into(), &"two".into()), "{inner:#}");
     let number = report.crashed_thread().calls_of("number").only();
     assert_eq!((&number.arg("buf")["state"], number.exact("len")), (&"truncated".into(), "9223372036854775808".into()));
+}
+
+/// Guards against a length that is believed of what lies behind a structure, and against a text that is looked for beyond the end of the memory.
+#[test]
+fn what_lies_behind_a_structure_is_bounded() {
+    let report = report(&[]);
+    let tail = |function, label| {
+        let value = argument(&report, function, label);
+        let tail = &value["target"]["members"][1];
+        (tail["value"].clone(), told(tail).0.to_owned(), told(tail).1.to_owned())
+    };
+    let (value, state, reason) = tail("packet", "2^62");
+    assert_eq!((value, state.as_str()), (Value::Null, "unavailable"));
+    assert_eq!(reason, "4611686018427387904 elements of 1 bytes fit into no memory: it is damaged, or not set yet");
+    assert_eq!(tail("packet", "negative").2, "its length is negative");
+    let counted = "as many as its member `length` says".to_owned();
+    assert_eq!(tail("packet", "none"), (json!([]), "exact".to_owned(), counted.clone()));
+    assert_eq!(tail("packet", "some"), (json!([0, 1, 2]), "exact".to_owned(), counted.clone()));
+    assert_eq!(tail("packet", "huge"), (json!([]), "exact".to_owned(), counted));
+    assert_eq!(told(argument(&report, "packet", "last byte")).0, "unreadable");
+    assert_eq!(tail("line", "at the end").1, "unreadable");
+    let (value, state, _) = tail("line", "empty");
+    assert_eq!((value, state.as_str()), (json!(""), "guessed"));
 }
 
 /// Guards against walks that go round and round, and against elements that are told twice.

@@ -60,7 +60,11 @@ fn told(value: &Value) -> String {
         let is_reference = value["type"].as_str().is_some_and(|ty| ty.ends_with('&') || ty.starts_with('&'));
         let (ty, of) = (value["type"].as_str().unwrap_or_default(), target["type"].as_str().unwrap_or_default());
         // What it really is, where that is something else than the source says.
-        let dynamic = if of.ends_with("Square") { format!("{of} ") } else { String::new() };
+        let dynamic = if ["Square", "Field", "Terraced"].iter().any(|class| of.ends_with(class)) {
+            format!("{of} ")
+        } else {
+            String::new()
+        };
         return format!(
             "{}{dynamic}{}",
             if is_reference || ty.starts_with("alloc::boxed") { "" } else { "&" },
@@ -76,6 +80,11 @@ fn told(value: &Value) -> String {
         Some(variant) if content.starts_with('{') => format!("{variant} {content}"),
         Some(variant) if content.starts_with('(') => format!("{variant}{content}"),
         Some(variant) if value["value"].is_string() && value["members"].is_null() => variant.to_owned(),
+        _ => content,
+    };
+    // What is exact, and odd or inferred.
+    let content = match value["reason"].as_str() {
+        Some(reason) if is_exact => format!("{content} ({reason})"),
         _ => content,
     };
     match is_exact || value.get("members").is_some() && value["state"] != "truncated" {
@@ -147,6 +156,10 @@ fn numbers_and_texts(text: &str) -> Vec<String> {
                 found.push(rest[..end].to_owned());
                 end
             }
+            // Each side counts in its own way how far into it.
+            '<' if rest.starts_with("<vtable for ") => {
+                rest.find(['>', '}']).filter(|end| rest[*end..].starts_with('>')).map_or(1, |end| end + 1)
+            }
             // Names, in which digits may be too, and the `i` behind an imaginary number.
             _ if first.is_alphabetic() || first == '_' => {
                 rest.find(|it: char| !it.is_alphanumeric() && it != '_').unwrap_or(rest.len())
@@ -173,8 +186,9 @@ fn everything_is_told(source: &str, compiler: Compiler, flags: &[&str], fewer: &
     let standard = if source.ends_with(".cpp") { &["-std=c++20"][..] } else { &[] };
     let fixture = Fixture::build(source).with_flags(compiler, &[standard, flags].concat());
     let pattern = if source.ends_with(".rs") { "kinds::*" } else { "!main" };
-    let report =
-        fixture.run_until_death(["-f", pattern, "--calls", "200", "--bytes", "2048", "--len", "many:values=count"]);
+    let lengths = ["--len", "many:values=count", "--len", "flexible_said:value.stops=width"];
+    let options = [&["-f", pattern, "--calls", "200", "--bytes", "2048"], &lengths[..]].concat();
+    let report = fixture.run_until_death(options);
     let told = arguments(&report);
     let kinds = table(source);
     let mut wrong = Vec::new();
@@ -225,4 +239,15 @@ kinds! {
     /// The same for Rust. Of optimized code, gdb stops in what was inlined into a function, and knows no arguments there.
     rust: "kinds.rs", Gcc, ["-C", "opt-level=0"], [], true;
     rust_optimized: "kinds.rs", Gcc, ["-C", "opt-level=2", "-C", "debuginfo=2"], [], false;
+}
+
+/// Guards against a derived object that is told without its front, and against saying nothing of it where there was no room.
+#[test]
+fn a_part_of_an_object_says_what_it_is_a_part_of() {
+    let fixture = Fixture::build("kinds.cpp").with_flags(Compiler::Gcc, &["-std=c++20", "-O0"]);
+    let report = fixture.run_until_death(["-f", "second_base", "--bytes", "72"]);
+    let told = &arguments(&report)["second_base"];
+    let expected = "{_vptr: <vtable for Field+0x30>, size: 11} (it is a part of a `Field`, which begins 16 bytes before it: \
+                    there was no room for it in this call (--bytes 72))";
+    assert_eq!(told, expected);
 }

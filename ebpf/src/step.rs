@@ -30,7 +30,7 @@ pub const WORD: u8 = 9;
 /// has a fixed size stand before those whose output has not ([`STRING`], [`COUNTED`]), so that `base` and `count` are constants.
 #[repr(C)]
 #[derive(Clone, Copy, Default, PartialEq, Eq)]
-#[cfg_attr(feature = "user", derive(Debug))]
+#[cfg_attr(feature = "user", derive(Debug, PartialOrd, Ord))]
 pub struct Step {
     /// One of the constants above.
     pub op: u8,

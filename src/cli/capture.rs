@@ -21,7 +21,8 @@ pub struct CaptureArgs {
     /// Bytes to keep of a call for what is behind its pointers, texts that are arguments themselves not counted
     #[arg(long, value_name = "BYTES", default_value_t = 1024, value_parser = clap::value_parser!(u32).range(0..=8192))]
     bytes: u32,
-    /// In FUNCTION, LENGTH counts what POINTER points to, which their names do not tell (repeatable)
+    /// In FUNCTION, LENGTH counts what POINTER points to, which their names do not tell; POINTER.ARRAY is one at the end of a structure
+    /// (repeatable)
     #[arg(long = "len", value_name = "FUNCTION:POINTER=LENGTH", value_parser = Length::parse)]
     lengths: Vec<Length>,
     /// Whether to record what calls return, and how long they take

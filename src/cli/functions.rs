@@ -16,6 +16,7 @@ use crate::plan::build::{Options, Prepared, prepare};
 use crate::plan::capture::readable;
 use crate::plan::describe::describe;
 use crate::plan::placement::exit_cost_ns;
+use crate::plan::runs::StepRuns;
 use crate::plan::select::SelectError;
 use crate::plan::{Exits, FunctionPlan, Plan};
 use crate::probe::calibrate;
@@ -114,6 +115,9 @@ fn write_list(prepared: &Prepared, arguments: &FunctionsArgs, costs: &Costs, out
             let text = describe(function, &plan.types, arch::host());
             text.lines().try_for_each(|line| writeln!(out, "    {line}"))?;
         }
+    }
+    if arguments.plan {
+        writeln!(out, "steps: {}", StepRuns::of(&plan.functions))?;
     }
     for skipped in &plan.skipped {
         writeln!(out, "skipped: {}: {}", skipped.function, skipped.reason)?;
@@ -293,6 +297,67 @@ mod tests {
           buf: as many as argument 4 says = #10
         unsigned int len = #3[0..4]
         ");
+    }
+
+    /// Guards against the elements behind a structure that are read where it begins, or without a bound.
+    #[test]
+    fn the_plan_shows_what_is_behind_structures() {
+        let source = "
+            struct msg { unsigned short len, width; char data[]; };
+            struct list { struct { int n_all; char *all[0]; } inner; };
+            struct line { int number; int rest[]; };
+            __attribute__((noipa)) int take(struct msg *m, struct list *l, struct line *e) { return m && l && e; }
+            int main(int argc, char **argv) { return take(0, 0, 0); }
+        ";
+        let fixture = Fixture::compile("gcc", &["-O2", "-g"], source);
+        let text = list(&fixture, &["--plan", "-f", "take", "--len", "take:e.rest=number", "--bytes", "256"]).unwrap();
+        let text = text.split("at the return").next().unwrap();
+        let lines: Vec<&str> = text.lines().filter(|line| line.contains('#')).map(|line| &line[4..]).collect();
+        insta::assert_snapshot!(lines.join("\n"), @"
+        #0 rdi
+        #1 rsi
+        #2 rdx
+        #3 4 bytes at [0]+0
+        #4 8 bytes at [8]+0
+        #5 place of 8 bytes for [48] times 8 bytes at [8]+8
+        #6 4 bytes at [16]+0
+        #7 [32] times 1 bytes at [0]+4, 48 bytes at most
+        #8 string at [64], 48 bytes at most
+        #9 [80] times 4 bytes at [16]+4, 48 bytes at most
+        struct msg * m = #0[0..8]
+          *m: struct msg = #3
+            m->data: elements = #7
+        struct list * l = #1[0..8]
+          *l: struct list = #4
+            l->inner.all: elements = #5
+              l->inner.all[0]: text = #8
+        struct line * e = #2[0..8]
+          *e: struct line = #6
+            e->rest: elements = #9
+        ");
+    }
+
+    /// Guards against a plan that grows with the functions although they have the same types.
+    #[test]
+    fn functions_of_the_same_types_share_their_steps() {
+        let source = "
+            struct rec { char *name; struct rec *next; };
+            #define TAKE(f) __attribute__((noipa)) int f(const struct rec *r) { return r != 0; }
+            TAKE(first) TAKE(second) TAKE(third)
+            __attribute__((noipa)) int number(int n) { return n; }
+            int main(void) { return first(0) + second(0) + third(0) + number(1); }
+        ";
+        let fixture = Fixture::compile("gcc", &["-O2", "-g"], source);
+        let stored = |functions: &[&str]| {
+            let patterns: Vec<&str> = functions.iter().flat_map(|function| ["-f", function]).collect();
+            list(&fixture, &[&["--plan"], &patterns[..]].concat()).unwrap().lines().last().unwrap().to_owned()
+        };
+
+        // rdi, three structures and three names.
+        assert_eq!(stored(&["first"]), "steps: 7 in 1 functions, 7 stored");
+        assert_eq!(stored(&["first", "second", "third"]), "steps: 21 in 3 functions, 7 stored");
+        // What a number needs, the others begin with.
+        assert_eq!(stored(&["first", "second", "third", "number"]), "steps: 22 in 4 functions, 7 stored");
     }
 
     /// Guards against a program without debug info that is listed as if its functions had no parameters.

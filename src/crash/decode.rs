@@ -204,10 +204,20 @@ impl Decoder<'_> {
         }
         match &resolved.kind {
             TypeKind::Aggregate(aggregate) => self.aggregate(value, ty, aggregate, at, depth),
-            TypeKind::Array { of, counts } => self.array(value, *of, counts, at, depth),
+            TypeKind::Array { of, counts } => match self.tail(&value, ty, at, depth) {
+                Some(tail) => tail,
+                None => self.array(value, *of, counts, at, depth),
+            },
             TypeKind::VirtualBase { of, before } => self.virtual_base(value, *of, *before, at, depth),
             _ => self.scalar(value, resolved, at),
         }
+    }
+
+    /// The array at byte `at`, if it is one that goes on behind what a pointer led to.
+    fn tail(&self, value: &Value, id: TypeId, at: usize, depth: u32) -> Option<Value> {
+        let Trail { address, ty, .. } = *self.trail.as_ref()?;
+        let place = Place { decoder: self, behind: self.behind?, id, at, depth };
+        containers::tails::decode(place, value, ty, address)
     }
 
     /// A virtual base of the object at byte `at`. No loader changes its offset: it is the same wherever the program is loaded.

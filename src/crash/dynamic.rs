@@ -3,21 +3,77 @@
 use super::decode::{Decoder, Pointees, Symbols};
 use super::pieces::Bytes;
 use crate::address::Avma;
-use crate::dwarf::types::{Heir, Type, TypeId};
+use crate::dwarf::types::{Heir, Member, Type, TypeId, TypeKind};
 use crate::report::{Address, Value};
 
-/// The type of the object at `address`, which is described as a `to`, and its size. `None` where that is all there is to know.
-pub fn class_at(decoder: &Decoder<'_>, behind: &dyn Pointees, to: TypeId, address: Address) -> Option<(TypeId, usize)> {
-    let heirs = decoder.types.heirs(to).iter().filter(|heir| heir.table.is_none());
-    let mut heirs = heirs.peekable();
-    heirs.peek()?;
+/// Bytes of a pointer.
+const WORD_BYTES: usize = 8;
+/// Bases of bases that are looked at.
+const MAX_BASES: u32 = 32;
+
+/// What a pointer leads to.
+pub struct Object {
+    /// Where it begins: in front of where the pointer leads to, if that is a base which is not the first.
+    pub at: Address,
+    /// Its type.
+    pub ty: TypeId,
+    /// Its bytes.
+    pub size: usize,
+    /// What is known of it and cannot be told that way.
+    pub note: Option<String>,
+}
+
+/// The object that a pointer to a `to` of `size` bytes leads to, as far as that can be told.
+pub fn object_at(decoder: &Decoder<'_>, behind: &dyn Pointees, to: TypeId, size: usize, address: Address) -> Object {
+    let described = |note| Object { at: address, ty: to, size, note };
+    let Some((class, before)) = class_of(decoder, behind, to, address) else { return described(None) };
+    let types = decoder.types;
+    let mut heirs = types.heirs(to).iter().filter(|heir| heir.table.is_none() && heir.at == before);
+    let heir = heirs.find(|heir| types.resolve(heir.ty).name == class).and_then(|heir| sized(decoder, heir));
+    let at = Address(address.0.wrapping_sub(before));
+    match (heir, behind.bytes(Avma(at.0), 1).get(0, 1)) {
+        (Some((ty, size)), Ok(_)) => Object { at, ty, size, note: None },
+        _ if types.resolve(to).name == class => described(None),
+        (Some(_), Err(gap)) => described(Some(format!(
+            "it is a part of a `{class}`, which begins {before} bytes before it: {}",
+            gap.reason
+        ))),
+        (None, _) if before == 0 => described(Some(format!("its table of methods is that of `{class}`"))),
+        (None, _) => {
+            described(Some(format!("its table of methods is that of `{class}`, which begins {before} bytes before it")))
+        }
+    }
+}
+
+/// The class of the object at `address`, and how many bytes in front of it that begins.
+fn class_of(decoder: &Decoder<'_>, behind: &dyn Pointees, to: TypeId, address: Address) -> Option<(String, u64)> {
+    has_table(decoder, to).then_some(())?;
     // The first word of an object with virtual functions is a pointer to the table of its class (Itanium C++ ABI, 2.4).
-    let word = behind.bytes(Avma(address.0), 8);
-    let table = u64::from_le_bytes(word.get(0, 8).ok()?.try_into().ok()?);
-    let symbol = symbol_of_table(behind.symbols()?, Address(table))?;
+    let word = behind.bytes(Avma(address.0), WORD_BYTES);
+    let table = u64::from_le_bytes(word.get(0, WORD_BYTES).ok()?.try_into().ok()?);
+    let symbols = behind.symbols()?;
+    let symbol = symbol_of_table(symbols, Address(table))?;
     let class = symbol.strip_prefix("vtable for ")?.rsplit_once('+')?.0;
-    let heir = heirs.find(|heir| decoder.types.resolve(heir.ty).name == class)?;
-    sized(decoder, heir)
+    // Two words in front of the methods is what leads from here to the top of the object (the same, 2.5.2): no loader changes it.
+    let to_top = table.checked_sub(2 * WORD_BYTES as u64).and_then(|at| symbols.word_in_file(Avma(at)))?;
+    let before = u64::try_from(to_top.cast_signed().checked_neg()?).ok()?;
+    Some((class.to_owned(), before))
+}
+
+/// Whether values of a type begin with the pointer to a table of methods.
+fn has_table(decoder: &Decoder<'_>, mut ty: TypeId) -> bool {
+    for _ in 0..MAX_BASES {
+        let TypeKind::Aggregate(aggregate) = &decoder.types.resolve(ty).kind else { return false };
+        if aggregate.members.iter().any(|member| member.offset == 0 && member.name.starts_with("_vptr")) {
+            return true;
+        }
+        let is_base = |member: &&Member| matches!(decoder.types.resolve(member.ty).kind, TypeKind::Aggregate(_));
+        let Some(first) = aggregate.members.iter().filter(is_base).find(|member| member.offset == 0) else {
+            return false;
+        };
+        ty = first.ty;
+    }
+    false
 }
 
 /// The type whose methods for a trait are in the table at `table`.
@@ -54,7 +110,7 @@ pub fn value_at(
 /// The name for a pointer to an object's table of methods. If it has none, the pointer leads to its end: the word before it belongs to it for
 /// certain.
 fn symbol_of_table(symbols: &dyn Symbols, address: Address) -> Option<String> {
-    const WORD: u64 = 8;
+    const WORD: u64 = WORD_BYTES as u64;
     let symbol = symbols.symbol_at(Avma(address.0.checked_sub(WORD)?))?;
     let (name, offset) = symbol.rsplit_once("+0x").unwrap_or((&symbol, "0"));
     Some(format!("{name}+{:#x}", u64::from_str_radix(offset, 16).ok()?.checked_add(WORD)?))

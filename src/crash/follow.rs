@@ -4,7 +4,7 @@
 //! (unreadable), a text that ends where its memory does (truncated), and an empty text (`""`, exact).
 
 use super::decode::{Decoder, Pointees, Symbols};
-use super::dynamic::{class_at, is_vtable, symbol_for};
+use super::dynamic::{is_vtable, object_at, symbol_for};
 use super::pieces::Bytes;
 use super::recorded::{End, Held};
 use super::scalar::{Integer, undecoded};
@@ -157,10 +157,11 @@ impl<'a, H: Held> Reached<'a, H> {
         if decoder.is_within(address, to) {
             return not_followed("it leads back to what it is in".into());
         }
-        let (to, size) = class_at(decoder, self, to, address).unwrap_or((to, size));
-        let bytes = self.bytes(at, size);
+        let object = object_at(decoder, self, to, size, address);
+        let bytes = self.bytes(Avma(object.at.0), object.size);
         let behind = Self { levels: self.levels - 1, ..*self };
-        decoder.value_inside(&bytes, &behind, address, to, 1)
+        let value = decoder.value_inside(&bytes, &behind, object.at, object.ty, 1);
+        Value { reason: value.reason.or(object.note), ..value }
     }
 
     /// The memory from `at` on.

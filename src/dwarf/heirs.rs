@@ -16,10 +16,21 @@ const TABLE: &str = "::{vtable}";
 /// All of a file.
 #[derive(Debug, Default)]
 pub(super) struct Heirs {
-    /// Classes by the name of what they inherit from at their first byte, without namespaces: each with that base.
-    pub(super) classes: HashMap<String, Vec<(DieRef, DieRef)>>,
+    /// Classes by the names of what they inherit from, without namespaces.
+    pub(super) classes: HashMap<String, Vec<Derived>>,
     /// Rust's tables.
     pub(super) tables: Vec<MethodTable>,
+}
+
+/// A class and one of its bases.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Derived {
+    /// The class.
+    pub(super) class: DieRef,
+    /// What it inherits from.
+    pub(super) base: DieRef,
+    /// Where in its objects that lies.
+    pub(super) at: u64,
 }
 
 /// The methods of one type for one trait.
@@ -93,17 +104,15 @@ impl Heirs {
         heirs
     }
 
-    /// Only the base at the first byte: an object that is pointed to by way of another one does not begin there.
+    /// Virtual bases are left out: where they lie depends on the object.
     fn add_class(&mut self, units: &Units<'_>, class: DieRef) {
-        let children = units.children(class);
-        let mut bases = children.iter().filter(|(_, child)| child.tag == dw::DW_TAG_inheritance);
-        let first = bases.find(|(_, base)| {
-            base.attr_value(dw::DW_AT_data_member_location).and_then(|at| at.udata_value()) == Some(0)
-        });
-        let base = first.and_then(|(die, base)| units.type_of(die.unit, base));
-        let named = base.and_then(|base| Some((base, units.name_of(base.unit, &units.entry(base)?)?.to_owned())));
-        if let Some((base, name)) = named {
-            self.classes.entry(name).or_default().push((class, base));
+        for (die, child) in units.children(class).iter().filter(|(_, child)| child.tag == dw::DW_TAG_inheritance) {
+            let at = child.attr_value(dw::DW_AT_data_member_location).and_then(|at| at.udata_value());
+            let base = units.type_of(die.unit, child);
+            let name = base.and_then(|base| Some(units.name_of(base.unit, &units.entry(base)?)?.to_owned()));
+            if let (Some(at), Some(base), Some(name)) = (at, base, name) {
+                self.classes.entry(name).or_default().push(Derived { class, base, at });
+            }
         }
     }
 }

@@ -5,7 +5,7 @@ use std::sync::OnceLock;
 
 use gimli::{AttributeValue, DwAte, UnitOffset, constants as dw};
 
-use super::heirs::Heirs;
+use super::heirs::{Derived, Heirs};
 use super::spelling::{Speller, is_pointer, qualifier};
 use super::types::{Aggregate, Heir, Member, Type, TypeId, TypeKind, TypeTable};
 use super::units::{DieRef, Entry, Units};
@@ -172,17 +172,19 @@ impl<'t, 'a> TypeBuilder<'t, 'a> {
         let name = self.table.get(id).name.clone();
         for table in heirs.tables.iter().filter(|table| table.is_for(&name)).take(MAX_HEIRS) {
             let ty = self.id_of(table.of, self.pointers);
-            self.table.add_heir(id, Heir { ty, table: Some(table.address) });
+            self.table.add_heir(id, Heir { ty, at: 0, table: Some(table.address) });
         }
-        let (mut names, mut found) = (HashSet::from([name]), 0);
-        let mut bases = vec![die];
-        while let Some(base) = bases.pop() {
+        let (mut names, mut found) = (HashSet::from([(name, 0)]), 0);
+        // Each with the place in it of what all of them inherit from.
+        let mut bases = vec![(die, 0)];
+        while let Some((base, inner)) = bases.pop() {
             let short = units.entry(base).and_then(|entry| units.name_of(base.unit, &entry));
             let listed = short.and_then(|short| heirs.classes.get(short)).map_or(&[][..], Vec::as_slice);
             let full = self.speller.spell(base);
-            for (class, of) in listed.iter().take(MAX_CANDIDATES) {
+            for Derived { class, base: of, at } in listed.iter().take(MAX_CANDIDATES) {
                 // The same class is described in each unit that needs it.
-                if (*of != base && self.speller.spell(*of) != full) || !names.insert(self.speller.spell(*class)) {
+                let Some(at) = at.checked_add(inner) else { continue };
+                if (*of != base && self.speller.spell(*of) != full) || !names.insert((self.speller.spell(*class), at)) {
                     continue;
                 }
                 found += 1;
@@ -190,8 +192,8 @@ impl<'t, 'a> TypeBuilder<'t, 'a> {
                     return;
                 }
                 let ty = self.id_of(*class, self.pointers);
-                self.table.add_heir(id, Heir { ty, table: None });
-                bases.push(*class);
+                self.table.add_heir(id, Heir { ty, at, table: None });
+                bases.push((*class, at));
             }
         }
     }

@@ -153,6 +153,7 @@ pub struct Member {
 pub struct TypeTable {
     types: Vec<Type>,
     heirs: HashMap<TypeId, Vec<Heir>>,
+    said_lengths: HashMap<TypeId, String>,
 }
 
 /// A type that a value may really be of, which is described as another one.
@@ -160,6 +161,8 @@ pub struct TypeTable {
 pub struct Heir {
     /// The type.
     pub ty: TypeId,
+    /// Where in it lies what is pointed to: 0 but for bases that are not the first.
+    pub at: u64,
     /// Rust's table of its methods, in the file that debug info is about. C++'s is known by its name.
     pub table: Option<Svma>,
 }
@@ -187,10 +190,21 @@ impl TypeTable {
         self.heirs.entry(of).or_default().push(heir);
     }
 
-    /// The types that what a pointer to `of` points to may really be of: classes that begin with it, or what has the methods of this trait.
+    /// The types that what a pointer to `of` points to may really be of: classes that inherit from it, or what has the methods of this trait.
     #[must_use]
     pub fn heirs(&self, of: TypeId) -> &[Heir] {
         self.heirs.get(&self.resolve_id(of)).map_or(&[], Vec::as_slice)
+    }
+
+    /// Notes what the user knows of a structure that ends in an array without a size: the member that counts its elements.
+    pub fn say_length(&mut self, of: TypeId, member: String) {
+        self.said_lengths.insert(self.resolve_id(of), member);
+    }
+
+    /// The member that counts the elements behind a structure, where the user has said so.
+    #[must_use]
+    pub fn said_length(&self, of: TypeId) -> Option<&str> {
+        self.said_lengths.get(&self.resolve_id(of)).map(String::as_str)
     }
 
     /// The type behind typedefs and qualifiers. A chain that never ends (damaged DWARF) stops after 64 links.

@@ -5,8 +5,9 @@ use lastwords_abi::step::OUTCOME_BYTES;
 
 use super::Followed;
 use super::nodes::{Links, Node};
-use super::pointers::{Pointer, followable, pointers_in, pointers_of_target};
+use super::pointers::{Pointer, bytes_in_front, followable, pointers_in, pointers_in_front, pointers_of_target};
 use super::reach::{FIRST_TEXT_BYTES, MAX_ELEMENTS, POINTER_BYTES, text_price};
+use super::tails::{NamedTail, tail_of};
 use crate::dwarf::types::{TypeId, TypeTable};
 
 /// Pointers in a row that are looked at to see what an element costs.
@@ -16,7 +17,11 @@ const COST_LEVELS: u32 = 2;
 #[must_use]
 pub fn pointers_behind(what: Followed, captured: u32, types: &TypeTable) -> Vec<Pointer> {
     match what {
-        Followed::Value(ty) => pointers_of_target(ty, captured, types),
+        Followed::Value(ty) => {
+            let beside = [tail_behind(ty, captured, types), front_of(ty, types)].into_iter().flatten();
+            pointers_of_target(ty, captured, types).into_iter().chain(beside).collect()
+        }
+        Followed::Front { of, bytes } => pointers_in_front(of, bytes.into(), types),
         Followed::Texts => {
             let text =
                 |entry: u32| Pointer { at: entry * POINTER_BYTES, path: format!("[{entry}]"), lead: Followed::CString };
@@ -27,6 +32,19 @@ pub fn pointers_behind(what: Followed, captured: u32, types: &TypeTable) -> Vec<
             .elements()
             .map_or_else(Vec::new, |(of, element)| pointers_of_elements(of, element.into(), captured, types)),
     }
+}
+
+/// The tail of a structure of which so many bytes are captured, if it is known how much to capture of it.
+fn tail_behind(ty: TypeId, captured: u32, types: &TypeTable) -> Option<Pointer> {
+    let NamedTail { tail, path, .. } = tail_of(ty, types)?;
+    let is_counted = tail.count.is_none_or(|count| count.at.saturating_add(count.size.into()) <= captured);
+    is_counted.then(|| Some(Pointer { at: tail.at, path, lead: tail.followed(types)? }))?
+}
+
+/// What may lie in front of a value, as a lead of the pointer to it.
+fn front_of(ty: TypeId, types: &TypeTable) -> Option<Pointer> {
+    let bytes = bytes_in_front(ty, types);
+    (bytes > 0).then(|| Pointer { at: 0, path: String::new(), lead: Followed::Front { of: ty, bytes } })
 }
 
 /// What an element costs with some of what it leads to: two elements of a container in it.
@@ -59,7 +77,7 @@ fn pointers_of_elements(of: TypeId, element: u32, captured: u32, types: &TypeTab
     let moved = |index: u32| {
         inner.iter().filter_map(move |pointer| {
             let start = index.checked_mul(element)?;
-            let (at, lead) = (start.checked_add(pointer.at)?, pointer.lead.moved(start)?);
+            let (at, lead) = (start.checked_add(pointer.at)?, pointer.lead.moved(start.into())?);
             Some(Pointer { at, path: format!("[{index}]{}", pointer.path), lead })
         })
     };
@@ -73,7 +91,7 @@ fn pointers_of_node(node: &Node, captured: u32, types: &TypeTable) -> Vec<Pointe
     // The root of Rust's trees has nobody above it.
     let held = inner.filter(|pointer| node.links != Links::None || !pointer.path.starts_with(".parent"));
     let held = held.filter_map(|pointer| {
-        Some(Pointer { at: pointer.at.checked_add(start)?, lead: pointer.lead.moved(start)?, ..pointer })
+        Some(Pointer { at: pointer.at.checked_add(start)?, lead: pointer.lead.moved(start.into())?, ..pointer })
     });
     let link = |(at, links): (u16, Links)| Pointer {
         at: at.into(),

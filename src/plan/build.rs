@@ -3,11 +3,12 @@
 use rayon::prelude::*;
 
 use super::capture::{self, Context, Limits, register_type};
+use super::fragments::Fragments;
 use super::pairs::Length;
 use super::placement::EntryPlace;
 use super::returns::{Returns, StackUse};
 use super::select::{SelectError, Selected, Selection, select};
-use super::{Plan, Skipped};
+use super::{Plan, Skipped, tails};
 use crate::address::FileOffset;
 use crate::arch;
 use crate::arch::code::Code;
@@ -50,11 +51,13 @@ pub fn prepare(program: Binary, selection: &Selection, options: &Options) -> Res
     let mut selected = select(program, selection)?;
     let mut types = std::mem::take(&mut selected.types);
     let register_type = register_type(&mut types);
+    tails::note_lengths(selected.functions.iter().map(|chosen| &chosen.function), &options.lengths, &mut types);
     let stack_use = stack_use(&selected);
     let costs = options.costs.clone().unwrap_or_else(|| Costs::defaults(arch::host()));
     let context = Context {
         arch: arch::host(),
         types: &types,
+        fragments: &Fragments::new(&types),
         register_type,
         limits: options.limits,
         lengths: &options.lengths,

@@ -2,6 +2,7 @@
 //!
 //! Comes in: a function as debug info describes it, and its code. Goes out: a [`FunctionPlan`].
 
+use super::fragments::Fragments;
 use super::locate::{Locator, Part, Span, Spot};
 use super::pairs::{self, Length};
 use super::placement::{EntryPlace, Placement, Placing};
@@ -45,6 +46,8 @@ pub struct Context<'a> {
     pub arch: &'a dyn Architecture,
     /// All types.
     pub types: &'a TypeTable,
+    /// What was worked out about their values.
+    pub fragments: &'a Fragments<'a>,
     /// The type of a register of which nothing is known: see [`register_type`].
     pub register_type: TypeId,
     /// The bounds.
@@ -187,7 +190,7 @@ impl Compiler<'_> {
         let candidates = (0..arguments.len())
             .flat_map(|argument| candidates::of_argument(argument, &arguments, self.pairs, &self.steps, types))
             .collect();
-        let reach = Reach::new(types, self.context.limits, &mut self.steps);
+        let reach = Reach::new(self.context.fragments, self.context.limits, &mut self.steps);
         let follows = reach.follow(candidates, arguments.len());
         for (argument, follows) in arguments.iter_mut().zip(follows) {
             argument.follows = follows;

@@ -7,6 +7,7 @@ use lastwords_abi::{MAX_COPY_BYTES, Step};
 
 use super::behind::pointers_behind;
 use super::pointers::{Pointer, pointers_in};
+use super::tails::Tail;
 use super::{ArgumentPlan, Exits, Follow, Followed, FunctionPlan, PieceSource, ReturnCondition, Source};
 use crate::arch::Architecture;
 use crate::dwarf::types::TypeTable;
@@ -75,18 +76,21 @@ fn line(text: &mut String, indent: usize, line: &str) {
 
 fn describe_step(step: &Step, arch: &dyn Architecture) -> String {
     let (base, size, offset) = (step.base, step.size, step.offset);
+    let beside = if offset == 0 { String::new() } else { format!("{offset:+}") };
     match step.op {
         REGISTER => word_name(step.register, arch),
         MEMORY => format!("{size} bytes at {}{offset:+}", word_name(step.register, arch)),
         FOLLOW => format!("{size} bytes at [{base}]{offset:+}"),
         WORD => format!("[{base}] of the entry"),
-        STRING => format!("string at [{base}], {size} bytes at most"),
+        STRING => format!("string at [{base}]{beside}, {size} bytes at most"),
         COUNTED if step.element == 0 => format!("bytes at [{base}] up to [{}], {size} at most", step.count),
-        COUNTED => format!("[{}] times {} bytes at [{base}], {size} bytes at most", step.count, step.element),
+        COUNTED => format!("[{}] times {} bytes at [{base}]{beside}, {size} bytes at most", step.count, step.element),
         ELEMENTS if step.element == 0 => {
             format!("place of {size} bytes for what is at [{base}] up to [{}]", step.count)
         }
-        ELEMENTS => format!("place of {size} bytes for [{}] times {} bytes at [{base}]", step.count, step.element),
+        ELEMENTS => {
+            format!("place of {size} bytes for [{}] times {} bytes at [{base}]{beside}", step.count, step.element)
+        }
         PLACES => {
             format!("place of {size} bytes for [{}] + 1 times {} bytes before [{base}]", step.count, step.element)
         }
@@ -164,7 +168,10 @@ impl Behind<'_> {
                 Followed::Counted { .. } | Followed::Until { .. } | Followed::Ring { .. } | Followed::Places { .. } => {
                     format!("{pointer}: elements")
                 }
+                Followed::Tail(Tail { count: None, .. }) => format!("{pointer}: text"),
+                Followed::Tail(_) => format!("{pointer}: elements"),
                 Followed::Bytes(_) => format!("{pointer}: bytes"),
+                Followed::Front { .. } => format!("{pointer}: in front of it"),
                 Followed::Node(_) => format!("*{pointer}: node"),
                 Followed::Paired { length, .. } => format!("{pointer}: as many as argument {} says", length + 1),
                 Followed::Value(ty) => format!("*{pointer}: {}", self.types.get(*ty).name),

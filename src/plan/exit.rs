@@ -50,7 +50,7 @@ pub fn compile(
             candidates
                 .extend(indexes.flat_map(|index| of_argument(index, &after, pairs, &planner.steps, context.types)));
         }
-        let reach = Reach::new(context.types, context.limits, &mut planner.steps);
+        let reach = Reach::new(context.fragments, context.limits, &mut planner.steps);
         let mut follows = reach.follow(candidates, arguments.len() + 1);
         if let (Some(returns), Some(behind)) = (&mut returns, follows.pop()) {
             returns.value.follows = behind;

@@ -10,6 +10,7 @@ use lastwords_abi::step::{COUNTED, MEMORY, REGISTER, STRING};
 
 use super::capture::{Context, Limits, compile, register_type};
 use super::describe::describe;
+use super::fragments::Fragments;
 use super::placement::EntryPlace;
 use super::returns::{Returns, StackUse};
 use super::{ArgumentPlan, ExitSite, Exits, FunctionPlan, Skipped, Source};
@@ -134,6 +135,7 @@ impl Program {
         let context = Context {
             arch: arch::host(),
             types: &types,
+            fragments: &Fragments::new(&types),
             register_type,
             limits: Limits::default(),
             lengths: &[],

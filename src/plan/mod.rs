@@ -15,6 +15,8 @@ mod described;
 mod exit;
 #[cfg(test)]
 mod fixture;
+mod followed;
+pub mod fragments;
 pub mod layout;
 mod libcxx;
 pub mod locate;
@@ -26,11 +28,13 @@ pub mod placement;
 pub mod pointers;
 mod reach;
 pub mod returns;
+pub mod runs;
 pub mod select;
 pub mod shape;
 #[cfg(test)]
 mod sites;
 pub mod steps;
+pub mod tails;
 #[cfg(test)]
 mod tests;
 #[cfg(test)]
@@ -43,7 +47,6 @@ use std::path::PathBuf;
 use lastwords_abi::Step;
 use lastwords_abi::record::RESULT_WORDS;
 
-use self::nodes::Node;
 use crate::address::{FileOffset, Svma};
 use crate::dwarf::function::SourceLine;
 use crate::dwarf::types::{TypeId, TypeTable};
@@ -51,6 +54,7 @@ use crate::dwarf::types::{TypeId, TypeTable};
 use crate::arch::cost::ClassId;
 
 pub use capture::Limits;
+pub use followed::Followed;
 pub use weight::Weight;
 
 /// All that is probed in one run.
@@ -248,7 +252,7 @@ pub enum Source {
 /// What is behind a pointer in an argument.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Follow {
-    /// Where in the argument's bytes the pointer lies.
+    /// Where in the argument's bytes the pointer lies; where a [`Followed::Tail`] begins.
     pub at: u32,
     /// Index in [`FunctionPlan::steps`] of the step that reads what is there.
     pub step: usize,
@@ -256,73 +260,6 @@ pub struct Follow {
     pub what: Followed,
     /// What is behind the pointers in that: their `at` counts from its start.
     pub behind: Vec<Follow>,
-}
-
-/// What a pointer was followed to.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Followed {
-    /// A NUL-terminated string.
-    CString,
-    /// Bytes of a length that the value holds at this offset (Rust's `&str` and `String`, C++'s `std::string`).
-    Str {
-        /// Where in the value's bytes the length lies, 8 bytes.
-        length_at: u32,
-    },
-    /// As many elements as a number in the same value says.
-    Counted {
-        /// Where in the value that number lies, 8 bytes.
-        length_at: u32,
-        /// Bytes of an element.
-        element: u16,
-        /// Its type.
-        of: TypeId,
-    },
-    /// What lies between the pointer and an end that the same value holds (C++'s `std::vector`).
-    Until {
-        /// Where in the value the end lies.
-        end_at: u32,
-        /// Bytes of an element.
-        element: u16,
-        /// Its type.
-        of: TypeId,
-    },
-    /// As many elements as another argument says: a pointer and its length.
-    Paired {
-        /// Index of that argument in [`FunctionPlan::arguments`].
-        length: usize,
-        /// Bytes of an element.
-        element: u16,
-        /// Its type.
-        of: TypeId,
-    },
-    /// A queue in a ring: as many elements as the value says, from the one on whose index it holds too (Rust's `VecDeque`).
-    Ring {
-        /// Where in the value that index lies, 8 bytes.
-        first_at: u32,
-        /// Where in the value the number of elements lies, 8 bytes.
-        length_at: u32,
-        /// Bytes of an element.
-        element: u16,
-        /// Its type.
-        of: TypeId,
-    },
-    /// The places of a hash table, in front of the pointer (Rust's `HashMap`).
-    Places {
-        /// Where in the value their number lies, 8 bytes, minus 1.
-        mask_at: u32,
-        /// Bytes of a place.
-        element: u16,
-        /// What is in one that is not empty.
-        of: TypeId,
-    },
-    /// So many bytes.
-    Bytes(u16),
-    /// A node of a container (C++'s `std::map`).
-    Node(Node),
-    /// A value of this type.
-    Value(TypeId),
-    /// Pointers to texts, the last of which is NULL (`argv`).
-    Texts,
 }
 
 /// What is captured when a function returns.
@@ -348,49 +285,6 @@ impl ExitPlan {
         let bytes: u32 = self.kernel_steps().iter().map(Step::output_bytes).sum();
         // A string may be read two bytes beyond its limit, which is one more than its output has.
         if bytes == 0 { 0 } else { bytes + 8 }
-    }
-}
-
-impl Followed {
-    /// The same, if it is found in a value that begins at byte `at` of another one. `None` for what is not there.
-    #[must_use]
-    pub fn moved(self, at: u32) -> Option<Self> {
-        let moved = |offset: u32| offset.checked_add(at);
-        Some(match self {
-            Self::Str { length_at } => Self::Str { length_at: moved(length_at)? },
-            Self::Counted { length_at, element, of } => Self::Counted { length_at: moved(length_at)?, element, of },
-            Self::Until { end_at, element, of } => Self::Until { end_at: moved(end_at)?, element, of },
-            Self::Ring { first_at, length_at, element, of } => {
-                Self::Ring { first_at: moved(first_at)?, length_at: moved(length_at)?, element, of }
-            }
-            Self::Places { mask_at, element, of } => Self::Places { mask_at: moved(mask_at)?, element, of },
-            Self::CString | Self::Paired { .. } | Self::Value(_) | Self::Texts | Self::Bytes(_) | Self::Node(_) => self,
-        })
-    }
-
-    /// The last of the words beside the pointer that it needs.
-    #[must_use]
-    pub fn last_word(self) -> Option<u32> {
-        match self {
-            Self::Str { length_at } | Self::Counted { length_at, .. } => Some(length_at),
-            Self::Until { end_at, .. } => Some(end_at),
-            Self::Ring { first_at, length_at, .. } => Some(first_at.max(length_at)),
-            Self::Places { mask_at, .. } => Some(mask_at),
-            Self::CString | Self::Paired { .. } | Self::Value(_) | Self::Texts | Self::Bytes(_) | Self::Node(_) => None,
-        }
-    }
-
-    /// Elements that lie next to each other: their type, and the bytes of each.
-    #[must_use]
-    pub fn elements(self) -> Option<(TypeId, u16)> {
-        match self {
-            Self::Counted { element, of, .. }
-            | Self::Until { element, of, .. }
-            | Self::Paired { element, of, .. }
-            | Self::Ring { element, of, .. }
-            | Self::Places { element, of, .. } => Some((of, element)),
-            Self::CString | Self::Str { .. } | Self::Value(_) | Self::Texts | Self::Bytes(_) | Self::Node(_) => None,
-        }
     }
 }
 

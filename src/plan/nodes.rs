@@ -10,7 +10,7 @@ const LIST_NODES: u8 = 8;
 const TREE_RISES: u8 = 2;
 
 /// A node, and what is in it.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Node {
     /// What it holds.
     pub of: TypeId,
@@ -23,7 +23,7 @@ pub struct Node {
 }
 
 /// Pointers to other nodes.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Links {
     /// None is followed.
     None,
@@ -51,7 +51,7 @@ pub enum Links {
 }
 
 /// Where in a node of a tree its links lie.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Tree {
     /// The node above.
     pub parent: u16,

@@ -1,24 +1,27 @@
 //! A function's parameters in; which of them are the lengths of what others point to out.
 //!
-//! C does not say so, but people do, by names: `const uint8_t *buf, size_t len`. Where they do not, the user can: `--len read:buf=n`.
+//! C does not say so, but people do, by names: `const uint8_t *buf, size_t len`. Where they do not, the user can: `--len read:buf=n`. What
+//! `--len send:msg.data=n` is about is not a parameter: see `tails`.
 
 use super::Followed;
 use crate::dwarf::function::{Function, Parameter};
 use crate::dwarf::types::{TypeId, TypeKind, TypeTable};
 
-/// Names of lengths in bytes.
-const LENGTHS: [&str; 10] = ["len", "length", "size", "n", "nbytes", "nbyte", "count", "sz", "bytes", "num_bytes"];
-/// What follows the pointer's name in the name of its length.
-const SUFFIXES: [&str; 8] = ["len", "size", "length", "sz", "_len", "_size", "_length", "_sz"];
+/// Names of numbers of elements, or of bytes where an element is one: the likeliest first.
+const COUNTS: [&str; 5] = ["len", "length", "count", "n", "num"];
+/// Names of numbers of bytes.
+const SIZES: [&str; 6] = ["nbytes", "nbyte", "num_bytes", "bytes", "size", "sz"];
+/// What stands in front of the pointer's name in the name of its length.
+const PREFIXES: [&str; 4] = ["n", "n_", "nr_", "num_"];
 
 /// What the user says: in functions of this name, one argument is the length of what another points to.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Length {
     /// The function's name, or its last components.
     pub function: String,
-    /// The pointer's name.
+    /// The pointer's name; or `msg.data`, an array at the end of what `msg` points to.
     pub pointer: String,
-    /// The length's name.
+    /// The length's name; that of a member of the same structure, if the other is one.
     pub length: String,
 }
 
@@ -38,7 +41,9 @@ impl Length {
         Ok(Self { function, pointer, length })
     }
 
-    fn is_about(&self, function: &Function) -> bool {
+    /// Whether it is about this function.
+    #[must_use]
+    pub fn is_about(&self, function: &Function) -> bool {
         let front = function.name.strip_suffix(self.function.as_str());
         function.symbol == self.function || front.is_some_and(|front| front.is_empty() || front.ends_with("::"))
     }
@@ -59,9 +64,9 @@ pub fn find(function: &Function, lengths: &[Length], types: &TypeTable) -> Vec<O
             let element = types.resolve(to).size.unwrap_or(1).max(1);
             return Some(Followed::Paired { length, element: u16::try_from(element).ok()?, of: to });
         }
-        let next = parameters.get(index + 1).filter(|next| is_integer(next, types) && is_length_of(next, pointer))?;
-        let is_sure = is_bytes(to, types) && next.name.is_some();
-        is_sure.then_some(Followed::Paired { length: index + 1, element: 1, of: to })
+        let next = parameters.get(index + 1).filter(|next| is_integer(next, types))?;
+        let rank = rank_of_length(next.name.as_deref()?, pointer.name.as_deref(), true);
+        (rank.is_some() && is_bytes(to, types)).then_some(Followed::Paired { length: index + 1, element: 1, of: to })
     };
     parameters.iter().enumerate().map(pair).collect()
 }
@@ -89,12 +94,19 @@ fn is_integer(parameter: &Parameter, types: &TypeTable) -> bool {
     matches!(ty.kind, TypeKind::Integer { .. }) && matches!(ty.size, Some(4 | 8))
 }
 
-fn is_length_of(length: &Parameter, pointer: &Parameter) -> bool {
-    let Some(name) = length.name.as_deref().map(str::to_ascii_lowercase) else { return false };
-    let of_pointer = pointer.name.as_deref().is_some_and(|pointer| {
-        name.strip_prefix(&pointer.to_ascii_lowercase()).is_some_and(|suffix| SUFFIXES.contains(&suffix))
+/// How likely it is that what has this name counts the elements of what is called `of`, which are bytes or something larger: 0 if it is named
+/// after it, more if it is called as any length is. `None` for another name.
+#[must_use]
+pub fn rank_of_length(name: &str, of: Option<&str>, are_bytes: bool) -> Option<usize> {
+    let name = name.to_ascii_lowercase();
+    let mut known = COUNTS.iter().chain(SIZES.iter().filter(|_| are_bytes));
+    let is_named_after = of.map(str::to_ascii_lowercase).filter(|of| !of.is_empty()).is_some_and(|of| {
+        let suffix = name.strip_prefix(&of).map(|suffix| suffix.strip_prefix('_').unwrap_or(suffix));
+        let prefix = name.strip_suffix(&of);
+        suffix.is_some_and(|suffix| known.clone().any(|known| *known == suffix))
+            || prefix.is_some_and(|prefix| PREFIXES.contains(&prefix))
     });
-    of_pointer || LENGTHS.contains(&name.as_str())
+    if is_named_after { Some(0) } else { known.position(|known| *known == name).map(|place| place + 1) }
 }
 
 #[cfg(test)]

@@ -4,7 +4,7 @@ use super::Followed;
 use super::containers::{leads, without_version};
 use super::layout::find;
 use super::shape::{is_c_string, wide_character};
-use crate::dwarf::types::{Aggregate, Type, TypeId, TypeKind, TypeTable};
+use crate::dwarf::types::{Aggregate, Heir, Type, TypeId, TypeKind, TypeTable};
 
 /// Aggregates in aggregates that are looked into.
 const MAX_DEPTH: u32 = 16;
@@ -41,26 +41,63 @@ pub fn pointers_in(name: Option<&str>, ty: TypeId, size: u32, types: &TypeTable)
 /// Whether what a pointer points to says more than its address, and how many bytes it has, whatever it really is.
 #[must_use]
 pub fn followable(to: TypeId, types: &TypeTable) -> Option<u64> {
-    let heirs = types.heirs(to).iter().filter_map(|heir| types.resolve(heir.ty).size);
-    let heirs = heirs.filter(|size| *size <= MAX_HEIR_BYTES).max();
+    let behind = heirs(to, types).filter_map(|(heir, size)| size.checked_sub(heir.at)).max();
     let to = types.resolve(to);
     let is_worth_it = match &to.kind {
         TypeKind::Void | TypeKind::Function | TypeKind::Unsupported(_) => false,
         TypeKind::Aggregate(aggregate) => !aggregate.is_declaration,
         _ => true,
     };
-    to.size.max(heirs).filter(|size| is_worth_it && *size > 0)
+    to.size.max(behind).filter(|size| is_worth_it && *size > 0)
+}
+
+/// How many bytes there may be in front of what a pointer points to, whatever it really is.
+#[must_use]
+pub fn bytes_in_front(to: TypeId, types: &TypeTable) -> u16 {
+    let most = heirs(to, types).filter(|(heir, size)| heir.at < *size).map(|(heir, _)| heir.at).max();
+    most.and_then(|bytes| u16::try_from(bytes).ok()).unwrap_or(0)
+}
+
+/// What a value may really be, and how large that is; without what is too large.
+fn heirs(to: TypeId, types: &TypeTable) -> impl Iterator<Item = (&Heir, u64)> {
+    let sized = types.heirs(to).iter().filter_map(|heir| Some((heir, types.resolve(heir.ty).size?)));
+    sized.filter(|(_, size)| *size <= MAX_HEIR_BYTES)
 }
 
 /// The pointers in the first `size` bytes of what a pointer to `ty` leads to, whatever it really is.
 #[must_use]
 pub fn pointers_of_target(ty: TypeId, size: u32, types: &TypeTable) -> Vec<Pointer> {
-    let mut found = pointers_in(None, ty, size, types);
-    for heir in types.heirs(ty) {
-        for pointer in pointers_in(None, heir.ty, size, types) {
-            if !found.iter().any(|known| known.at == pointer.at && known.lead == pointer.lead) {
-                found.push(pointer);
-            }
+    let own = pointers_in(None, ty, size, types);
+    let of_heirs = types.heirs(ty).iter().flat_map(|heir| {
+        let at = u32::try_from(heir.at).unwrap_or(u32::MAX);
+        let found = pointers_in(None, heir.ty, size.saturating_add(at), types);
+        found.into_iter().filter_map(move |pointer| moved(pointer, -i64::from(at)))
+    });
+    without_doubles(own.into_iter().chain(of_heirs))
+}
+
+/// The pointers in the last `bytes` bytes in front of what a pointer to `ty` leads to, whatever that is a part of.
+#[must_use]
+pub fn pointers_in_front(ty: TypeId, bytes: u32, types: &TypeTable) -> Vec<Pointer> {
+    without_doubles(types.heirs(ty).iter().flat_map(|heir| {
+        let at = u32::try_from(heir.at).unwrap_or(u32::MAX);
+        let found = pointers_in(None, heir.ty, at, types);
+        found.into_iter().filter_map(move |pointer| moved(pointer, i64::from(bytes) - i64::from(at)))
+    }))
+}
+
+/// A pointer in something that begins so many bytes further ahead.
+fn moved(pointer: Pointer, by: i64) -> Option<Pointer> {
+    let at = u32::try_from(i64::from(pointer.at).checked_add(by)?).ok()?;
+    Some(Pointer { at, lead: pointer.lead.moved(by)?, ..pointer })
+}
+
+/// What several types have at the same place, once.
+fn without_doubles(pointers: impl Iterator<Item = Pointer>) -> Vec<Pointer> {
+    let mut found: Vec<Pointer> = Vec::new();
+    for pointer in pointers {
+        if !found.iter().any(|known| known.at == pointer.at && known.lead == pointer.lead) {
+            found.push(pointer);
         }
     }
     found
@@ -160,7 +197,7 @@ impl Walk<'_> {
 
     /// A pointer of a container that begins at byte `at`.
     fn add_lead(&mut self, at: u64, pointer: u64, lead: Followed) {
-        let Some(lead) = u32::try_from(at).ok().and_then(|at| lead.moved(at)) else { return };
+        let Some(lead) = i64::try_from(at).ok().and_then(|at| lead.moved(at)) else { return };
         let end = lead.last_word().map_or(0, |word| u64::from(word) + POINTER_BYTES);
         if let Some(at) = at.checked_add(pointer).filter(|_| end <= self.size) {
             self.add(at, Some(lead));

@@ -10,12 +10,13 @@ use std::collections::VecDeque;
 use lastwords_abi::step::{ELEMENTS, OUTCOME_BYTES, PLACES, RING};
 use lastwords_abi::{MAX_COPY_BYTES, MAX_STEPS, align8};
 
-use super::behind::{element_price, pointers_behind};
+use super::fragments::Fragments;
 use super::nodes::Node;
-use super::pointers::{followable, pointers_in};
-use super::steps::{Count, StepList};
+use super::pointers::followable;
+use super::steps::{Aim, Count, StepList};
+use super::tails::{Tail, TailCount};
 use super::{Follow, Followed, Limits};
-use crate::dwarf::types::{TypeId, TypeTable};
+use crate::dwarf::types::TypeId;
 
 /// Bytes that a text is given at first.
 pub(super) const FIRST_TEXT_BYTES: u32 = 32;
@@ -35,9 +36,9 @@ pub struct Candidate {
     argument: usize,
     /// Where in the argument, or in what it was found behind, it lies.
     at: u32,
-    /// Where in a record's data it lies.
-    base: u32,
-    /// What it leads to.
+    /// What it leads to, from where it lies in a record's data.
+    aim: Aim,
+    /// What that is.
     what: Followed,
     /// Where in a record's data its length or end lies.
     count: Option<Count>,
@@ -52,7 +53,7 @@ pub struct Candidate {
 impl Candidate {
     /// A pointer in an argument itself.
     pub fn of_argument(argument: usize, at: u32, base: u32, what: Followed, count: Option<Count>) -> Self {
-        Self { argument, at, base, what, count, level: level_of(what), is_argument: false, parent: None }
+        Self { argument, at, aim: base.into(), what, count, level: level_of(what), is_argument: false, parent: None }
     }
 
     /// The argument consists of it.
@@ -63,7 +64,7 @@ impl Candidate {
 
 /// What is captured so far.
 pub struct Reach<'a> {
-    types: &'a TypeTable,
+    fragments: &'a Fragments<'a>,
     limits: Limits,
     steps: &'a mut StepList,
     /// What was followed, and to which step. A text has none until the end.
@@ -76,8 +77,8 @@ pub struct Reach<'a> {
 
 impl<'a> Reach<'a> {
     /// Nothing yet.
-    pub fn new(types: &'a TypeTable, limits: Limits, steps: &'a mut StepList) -> Self {
-        Self { types, limits, steps, taken: Vec::new(), left: limits.reach_bytes, most_steps: MAX_STEPS as usize }
+    pub fn new(fragments: &'a Fragments<'a>, limits: Limits, steps: &'a mut StepList) -> Self {
+        Self { fragments, limits, steps, taken: Vec::new(), left: limits.reach_bytes, most_steps: MAX_STEPS as usize }
     }
 
     /// Follows the pointers of all arguments, of which there are `arguments`. Returns for each of them what is behind it.
@@ -138,10 +139,10 @@ impl<'a> Reach<'a> {
             return self.take_elements(candidate, (of, element), room, others);
         }
         let size = match candidate.what {
-            Followed::Bytes(bytes) | Followed::Node(Node { bytes, .. }) => bytes.into(),
+            Followed::Bytes(bytes) | Followed::Node(Node { bytes, .. }) | Followed::Front { bytes, .. } => bytes.into(),
             Followed::Texts => LIST_ENTRIES * POINTER_BYTES,
             Followed::Value(ty) if candidate.level <= self.limits.depth => {
-                u32::try_from(followable(ty, self.types)?).unwrap_or(u32::MAX).min(MAX_COPY_BYTES)
+                u32::try_from(followable(ty, self.fragments.types())?).unwrap_or(u32::MAX).min(MAX_COPY_BYTES)
             }
             _ => return None,
         };
@@ -150,7 +151,7 @@ impl<'a> Reach<'a> {
             false if may_cut && room >= LEAST_PART_BYTES => room,
             false => return None,
         };
-        let step = self.steps.follow(candidate.base, size)?;
+        let step = self.steps.follow(candidate.aim, size)?;
         self.taken.push((*candidate, Some(step)));
         Some(OUTCOME_BYTES + align8(size))
     }
@@ -165,14 +166,14 @@ impl<'a> Reach<'a> {
     ) -> Option<u32> {
         let element = u32::from(element);
         let part = room / u32::try_from(others).unwrap_or(u32::MAX).saturating_add(1);
-        let few = part.checked_div(element_price(of, element, self.types))?.clamp(1, MAX_ELEMENTS);
+        let few = part.checked_div(self.fragments.element_price(of, element))?.clamp(1, MAX_ELEMENTS);
         let size = few.min(room.checked_div(element)?) * element;
         let op = match candidate.what {
             Followed::Ring { .. } => RING,
             Followed::Places { .. } => PLACES,
             _ => ELEMENTS,
         };
-        let step = (size > 0).then(|| self.steps.elements(op, candidate.base, candidate.count?, size))??;
+        let step = (size > 0).then(|| self.steps.elements(op, candidate.aim, candidate.count?, size))??;
         self.taken.push((*candidate, Some(step)));
         Some(OUTCOME_BYTES + align8(size))
     }
@@ -187,13 +188,17 @@ impl<'a> Reach<'a> {
         let Some((index, (parent, Some(step)))) = self.taken.iter().enumerate().next_back() else { return Vec::new() };
         let child = |at: u32, what: Followed| {
             let place = |at| self.steps.data_offset(*step, at);
-            let base = place(at).filter(|base| base.is_multiple_of(POINTER_BYTES))?;
+            let aim = match what {
+                Followed::Tail(tail) => Aim { base: parent.aim.base, offset: i32::try_from(tail.at).ok()? },
+                Followed::Front { bytes, .. } => Aim { base: parent.aim.base, offset: -i32::from(bytes) },
+                _ => place(at).filter(|base| base.is_multiple_of(POINTER_BYTES))?.into(),
+            };
             let (argument, level) = (parent.argument, parent.level + level_of(what));
             let count = count_at(what, place)?;
-            Some(Candidate { argument, at, base, what, count, level, is_argument: false, parent: Some(index) })
+            Some(Candidate { argument, at, aim, what, count, level, is_argument: false, parent: Some(index) })
         };
         let captured = self.steps.size(*step).unwrap_or(0);
-        let pointers = pointers_behind(parent.what, captured, self.types);
+        let pointers = self.fragments.pointers_behind(parent.what, captured);
         pointers.iter().filter_map(|pointer| child(pointer.at, pointer.lead)).collect()
     }
 
@@ -206,8 +211,8 @@ impl<'a> Reach<'a> {
         for (text, step) in self.taken.iter_mut().filter(|(_, step)| step.is_none()) {
             let limit = if text.is_argument { whole } else { shared };
             *step = match (text.what, text.count) {
-                (Followed::CString, _) => self.steps.string(text.base, limit),
-                (_, Some(count)) => self.steps.counted(text.base, count, limit),
+                (Followed::CString | Followed::Tail(Tail { count: None, .. }), _) => self.steps.string(text.aim, limit),
+                (_, Some(count)) => self.steps.counted(text.aim, count, limit),
                 _ => None,
             };
         }
@@ -216,10 +221,11 @@ impl<'a> Reach<'a> {
     /// Of a size that is known only when it is read: it stands behind all that has a place, and nothing in it is followed.
     fn is_text(&self, what: Followed) -> bool {
         match what {
-            Followed::CString | Followed::Str { .. } => true,
-            Followed::Counted { element, of, .. }
-            | Followed::Until { element, of, .. }
-            | Followed::Paired { element, of, .. } => pointers_in(None, of, element.into(), self.types).is_empty(),
+            Followed::CString | Followed::Str { .. } | Followed::Tail(Tail { count: None, .. }) => true,
+            Followed::Tail(Tail { element, .. })
+            | Followed::Counted { element, .. }
+            | Followed::Until { element, .. }
+            | Followed::Paired { element, .. } => self.fragments.pointers_behind(what, element.into()).is_empty(),
             _ => false,
         }
     }
@@ -248,6 +254,10 @@ pub fn count_at(what: Followed, offset: impl Fn(u32) -> Option<u32>) -> Option<O
         Followed::Counted { length_at, element, .. } => count(length_at, element),
         Followed::Until { end_at, .. } => count(end_at, 0),
         Followed::Places { mask_at, element, .. } => count(mask_at, element),
+        Followed::Tail(Tail { element, count: Some(TailCount { at, size, .. }), .. }) => {
+            let at = offset(at).filter(|at| at.is_multiple_of(size.into()))?;
+            Some(Some(Count { at, size, element, first: 0 }))
+        }
         Followed::Ring { first_at, length_at, element, .. } => {
             Some(Some(Count { at: word(length_at)?, size: 8, element, first: word(first_at)? }))
         }
@@ -263,7 +273,8 @@ pub(super) fn text_price(limit: u32) -> u32 {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::dwarf::types::{Aggregate, Member, Type, TypeId, TypeKind};
+    use crate::dwarf::types::{Aggregate, Member, Type, TypeId, TypeKind, TypeTable};
+    use crate::plan::pointers::pointers_in;
 
     /// A structure of `size` bytes, which begins with a pointer to another one like it.
     fn link(size: u64, types: &mut TypeTable) -> TypeId {
@@ -287,7 +298,7 @@ mod tests {
             Some(Candidate::of_argument(argument, 0, steps.data_offset(step, 0)?, Followed::Value(*ty), None))
         });
         let candidates = candidates.collect();
-        let trees = Reach::new(&types, limits, &mut steps).follow(candidates, 2);
+        let trees = Reach::new(&Fragments::new(&types), limits, &mut steps).follow(candidates, 2);
         let steps = steps.into_steps();
         let chain = |tree: &Vec<Follow>| {
             let follows = std::iter::successors(tree.first(), |follow| follow.behind.first());
@@ -320,7 +331,7 @@ mod tests {
             Candidate::of_argument(0, pointer.at, pointer.at, pointer.lead, count)
         });
         let candidates = candidates.collect();
-        Reach::new(types, limits, &mut steps).follow(candidates, 1);
+        Reach::new(&Fragments::new(types), limits, &mut steps).follow(candidates, 1);
         steps.into_steps().iter().skip(2).map(|step| (step.op, step.size)).collect()
     }
 

@@ -17,6 +17,28 @@ impl Default for StepList {
     }
 }
 
+/// What a step reads: what lies at a pointer that was captured, or so many bytes behind that.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct Aim {
+    /// Where in a record's data the pointer lies.
+    pub base: u32,
+    /// What is added to it.
+    pub offset: i32,
+}
+
+impl From<u32> for Aim {
+    fn from(base: u32) -> Self {
+        Self { base, offset: 0 }
+    }
+}
+
+impl Aim {
+    fn step(self, op: u8, size: u32) -> Option<Step> {
+        let (base, size) = (u16::try_from(self.base).ok()?, u16::try_from(size).ok()?);
+        Some(Step { op, base, size, offset: self.offset, ..Step::default() })
+    }
+}
+
 /// How much a counted step copies.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Count {
@@ -28,6 +50,12 @@ pub struct Count {
     pub element: u16,
     /// Where in a record's data the index of the first one lies, for what does not begin at the pointer.
     pub first: u32,
+}
+
+impl Count {
+    fn step(self, step: Step) -> Option<Step> {
+        Some(Step { count: u16::try_from(self.at).ok()?, element: self.element, count_size: self.size, ..step })
+    }
 }
 
 /// Whether the output of a step may be shorter than [`Step::output_bytes`]: what follows it has no fixed place.
@@ -53,25 +81,21 @@ impl StepList {
         self.push(Step { op: MEMORY, register: word, offset, size, ..Step::default() })
     }
 
-    /// Captures the string behind the pointer at `base` in the data.
-    pub fn string(&mut self, base: u32, limit: u32) -> Option<usize> {
-        let (base, size) = (u16::try_from(base).ok()?, u16::try_from(limit).ok()?);
-        self.push(Step { op: STRING, base, size, ..Step::default() })
+    /// Captures the string that a pointer leads to.
+    pub fn string(&mut self, aim: impl Into<Aim>, limit: u32) -> Option<usize> {
+        self.push(aim.into().step(STRING, limit)?)
     }
 
-    /// Captures `size` bytes behind the pointer at `base` in the data.
-    pub fn follow(&mut self, base: u32, size: u32) -> Option<usize> {
-        let (base, size) = (u16::try_from(base).ok()?, u16::try_from(size).ok()?);
-        self.push(Step { op: FOLLOW, base, size, ..Step::default() })
+    /// Captures `size` bytes of what a pointer leads to.
+    pub fn follow(&mut self, aim: impl Into<Aim>, size: u32) -> Option<usize> {
+        self.push(aim.into().step(FOLLOW, size)?)
     }
 
-    /// Captures what is behind the pointer at `base`: as much as is counted.
-    pub fn counted(&mut self, base: u32, count: Count, limit: u32) -> Option<usize> {
-        let (base, at) = (u16::try_from(base).ok()?, u16::try_from(count.at).ok()?);
+    /// Captures what a pointer leads to: as much as is counted.
+    pub fn counted(&mut self, aim: impl Into<Aim>, count: Count, limit: u32) -> Option<usize> {
         // Whole elements only.
-        let size = u16::try_from(limit - limit.checked_rem(count.element.into()).unwrap_or(0)).ok()?;
-        let (element, count_size) = (count.element, count.size);
-        self.push(Step { op: COUNTED, base, count: at, size, element, count_size, ..Step::default() })
+        let size = limit - limit.checked_rem(count.element.into()).unwrap_or(0);
+        self.push(count.step(aim.into().step(COUNTED, size)?)?)
     }
 
     /// None yet, for another event of the same record: what is left of its bytes, `most` of them.
@@ -81,11 +105,10 @@ impl StepList {
     }
 
     /// Captures elements into a place of `size` bytes, in which pointers can be followed; `op` says where they lie.
-    pub fn elements(&mut self, op: u8, base: u32, count: Count, size: u32) -> Option<usize> {
-        let (base, at) = (u16::try_from(base).ok()?, u16::try_from(count.at).ok()?);
-        let first = if op == RING { i32::from(u16::try_from(count.first).ok()?) } else { 0 };
-        let (element, count_size, size) = (count.element, count.size, u16::try_from(size).ok()?);
-        self.push(Step { op, base, count: at, size, element, count_size, offset: first, ..Step::default() })
+    pub fn elements(&mut self, op: u8, aim: impl Into<Aim>, count: Count, size: u32) -> Option<usize> {
+        let step = count.step(aim.into().step(op, size)?)?;
+        let offset = if op == RING { i32::from(u16::try_from(count.first).ok()?) } else { step.offset };
+        self.push(Step { offset, ..step })
     }
 
     /// Bytes that a step copies, or may copy at the most.

@@ -38,6 +38,16 @@ struct Sites {
     instructions: Vec<Site>,
 }
 
+impl Sites {
+    /// Without sessions: the returns through the trampoline, and all instructions.
+    ///
+    /// Returns are to be placed first: a call that is entered in between would otherwise seem never to have returned.
+    fn apart(mut self) -> (Vec<Site>, Vec<Site>) {
+        self.instructions.extend(&self.paired);
+        (self.paired.iter().map(returning).collect(), self.instructions)
+    }
+}
+
 /// What keeps probes in place. Dropping it takes them away, and waits until they are gone.
 pub enum Link {
     /// Many of one file and kind.
@@ -101,15 +111,14 @@ impl Placement {
 
     /// Places the probes by links for many.
     pub fn by_multi(self, programs: &mut Programs, tier: Tier) -> Result<Group, ProbeError> {
-        let Sites { paired, mut instructions } = self.sites;
-        let first = if tier == Tier::Session {
-            (Kind::Session, paired)
+        let by_kind = if tier == Tier::Session {
+            [(Kind::Session, self.sites.paired), (Kind::Instruction, self.sites.instructions)]
         } else {
-            instructions.extend(&paired);
-            (Kind::Return, paired.iter().map(returning).collect())
+            let (returns, instructions) = self.sites.apart();
+            [(Kind::Return, returns), (Kind::Instruction, instructions)]
         };
         let mut links = Vec::new();
-        for (kind, sites) in [first, (Kind::Instruction, instructions)] {
+        for (kind, sites) in by_kind {
             if !sites.is_empty() {
                 links.push(place(programs.get(kind)?, kind, &self.path, &sites, tier)?);
             }
@@ -119,10 +128,7 @@ impl Placement {
 
     /// Places the probes one by one.
     pub fn by_single(self, ebpf: &mut Ebpf) -> Result<Group, ProbeError> {
-        let Sites { paired, mut instructions } = self.sites;
-        instructions.extend(&paired);
-        let returns: Vec<Site> = paired.iter().map(returning).collect();
-        // Returns first: a call that is entered in between would otherwise seem never to have returned.
+        let (returns, instructions) = self.sites.apart();
         let mut links = single::attach(ebpf, "probe_return", &self.path, &returns)?;
         links.extend(single::attach(ebpf, "probe", &self.path, &instructions)?);
         let links = links.into_iter().map(Link::Single).collect();

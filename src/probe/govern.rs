@@ -13,7 +13,7 @@ use nix::unistd::Pid;
 use super::attach::{Group, Placement};
 use super::governor::{Budget, Governor, Hot, Verdict};
 use super::parts::{Part, Parts};
-use super::relink::{Placed, Relinking, Swap};
+use super::relink::{Placed, Swap};
 use super::{Recorder, Tier};
 use crate::plan::Plan;
 
@@ -80,19 +80,16 @@ impl Recorder {
     pub fn keep_within(&mut self, budget: Budget, plan: &Plan) {
         let parts = Parts::of(plan);
         let weights = (0..parts.count()).map(|number| parts.weight(number, plan));
-        let governor = Governor::new(budget, weights, now_ns());
-        let processors = Processors::default();
-        let generation = FIRST_GENERATION;
         self.oversight = Some(Oversight {
-            governor,
+            governor: Governor::new(budget, weights, now_ns()),
             budget,
             parts,
-            generation,
+            generation: FIRST_GENERATION,
             to_take_out: Vec::new(),
             to_take_back: BTreeSet::new(),
             is_prepared: self.attached.tier == Tier::Single,
             dropped: BTreeMap::new(),
-            processors,
+            processors: Processors::default(),
         });
     }
 
@@ -100,7 +97,7 @@ impl Recorder {
     #[must_use]
     pub fn next_look(&self) -> Option<Duration> {
         let oversight = self.oversight.as_ref()?;
-        let is_quiet = oversight.governor.is_quiet() && self.relinking.is_none();
+        let is_quiet = oversight.governor.is_quiet() && !self.relinking.is_under_way();
         Some(if is_quiet { QUIET_LOOK } else { BUSY_LOOK })
     }
 
@@ -108,11 +105,9 @@ impl Recorder {
     pub fn govern(&mut self, plan: &Plan) -> Vec<Dropped> {
         let Some(mut oversight) = self.oversight.take() else { return Vec::new() };
         let mut changed = Vec::new();
-        let has_ended = self.relinking.as_ref().is_some_and(Relinking::has_ended);
-        for swap in self.relinking.as_ref().map(Relinking::placed).unwrap_or_default() {
+        for swap in self.relinking.placed() {
             changed.extend(self.install(swap, &mut oversight));
         }
-        self.relinking.take_if(|_| has_ended);
         let now_ns = now_ns();
         let Oversight { governor, processors, parts, .. } = &mut oversight;
         let used = || processors.used(&watched_pids(&self.ebpf), now_ns);
@@ -122,9 +117,9 @@ impl Recorder {
         take_back.into_iter().for_each(|number| oversight.take_back(number, now_ns));
         if !oversight.is_prepared && oversight.governor.is_strained() {
             oversight.is_prepared = true;
-            self.relinking.get_or_insert_with(|| Relinking::prepare(&self.programs));
+            self.relinking.prepare(&self.programs);
         }
-        if self.relinking.is_none() {
+        if !self.relinking.is_under_way() {
             changed.extend(self.relink(&mut oversight, plan));
         }
         let changes = changed.iter().filter_map(|function| oversight.dropped.get(function).copied()).collect();
@@ -217,7 +212,7 @@ impl Recorder {
             return placed.into_iter().flat_map(|swap| self.install(swap, oversight)).collect();
         }
         if !swaps.is_empty() {
-            self.relinking = Some(Relinking::begin(swaps, &self.programs));
+            self.relinking.begin(swaps, &self.programs);
         }
         Vec::new()
     }

@@ -2,17 +2,18 @@
 //!
 //! Probes may take a share of the time. Their estimated time is charged to an account that grows by that share of the time that passes, up
 //! to the share of [`PERIOD_NS`]: so a short burst, or a short program, costs nobody a function. While the account is overdrawn, the most
-//! expensive functions are dropped until what is left fits into the time that the program then needs. Nothing here asks the system for anything.
+//! expensive functions are dropped until what is left fits, look by look: those that are left may be called more often then. Nothing here asks the system for anything.
 
 use crate::plan::weight::Weight;
 
 /// The budget is one of this time: what was not used in it is lost.
 const PERIOD_NS: f64 = 1e9;
-/// The part of the budget that functions which stay or come back may be expected to need.
+/// The part of the budget that functions which stay may need at their present rates, since without the probes of others they may be called more
+/// often; and those which come back, at the rates that they had.
 const HEADROOM: f64 = 0.5;
 /// The part of a full account that is left when dropping functions is prepared.
 const STRAINED: f64 = 0.75;
-/// The part of the time that is the program's own at the least, whatever probes are estimated to have taken of it.
+/// The part of the time that is the program's own at the least, whatever probes are estimated to have taken.
 const LEAST_OWN: f64 = 0.02;
 /// Rates over less time mean nothing.
 const LEAST_LOOK_NS: f64 = 5e6;
@@ -101,6 +102,8 @@ struct Watch {
 /// How the program and its probes have shared some time.
 #[derive(Clone, Copy, Debug)]
 struct Pace {
+    /// All of it.
+    time_ns: f64,
     /// All probes.
     spent_ns: f64,
     /// The program itself.
@@ -108,7 +111,7 @@ struct Pace {
 }
 
 impl Pace {
-    /// The part of the time that these probes would take alone: without the others, the program gets as far in its own time, and calls the
+    /// The part of the time that these probes would take alone, if the program gets as far in its own time without the others, and calls the
     /// functions of these as often in it.
     fn share_of(self, probes_ns: f64) -> f64 {
         probes_ns / (self.own_ns + probes_ns)
@@ -191,6 +194,9 @@ impl Governor {
             self.failed_trials(now_ns, pace)
         };
         let drop: Vec<Hot> = drop.into_iter().map(|function| self.put_out(function, pace, now_ns)).collect();
+        if !drop.is_empty() {
+            self.forget_rates();
+        }
         let may_take_back = self.budget.retry && drop.is_empty() && self.account_ns >= full_ns;
         let take_back = if may_take_back { self.due(pace, now_ns) } else { Vec::new() };
         for &function in &take_back {
@@ -221,7 +227,7 @@ impl Governor {
     /// How the program and its probes have shared the last while, in which it had so much time.
     fn pace(&self, time_ns: f64) -> Pace {
         let spent_ns: f64 = self.functions.iter().map(|function| function.spent_ns).sum();
-        Pace { spent_ns, own_ns: (time_ns - spent_ns).max(time_ns * LEAST_OWN) }
+        Pace { time_ns, spent_ns, own_ns: (time_ns - spent_ns).max(time_ns * LEAST_OWN) }
     }
 
     /// Functions that were called in the last while.
@@ -233,7 +239,7 @@ impl Governor {
     fn most_expensive(&self, mut candidates: Vec<usize>, pace: Pace, share: f64) -> Vec<usize> {
         candidates.sort_by_key(|&index| std::cmp::Reverse(self.functions[index].order()));
         let (mut left_ns, mut count) = (pace.spent_ns, 0);
-        while count < candidates.len() && pace.share_of(left_ns) > share {
+        while count < candidates.len() && left_ns > pace.time_ns * share {
             left_ns -= self.functions[candidates[count]].spent_ns;
             count += 1;
         }
@@ -253,6 +259,14 @@ impl Governor {
         }
         on_trial.retain(|&index| self.functions[index].recent > 0.0);
         self.most_expensive(on_trial, pace, self.budget.share)
+    }
+
+    /// Begins the last while anew: what was called in it, was called by a program that had more probes.
+    fn forget_rates(&mut self) {
+        self.window_ns = 0.0;
+        for watch in &mut self.functions {
+            (watch.recent, watch.spent_ns) = (0.0, 0.0);
+        }
     }
 
     fn put_out(&mut self, function: usize, pace: Pace, now_ns: u64) -> Hot {

@@ -33,16 +33,16 @@ use std::collections::HashMap;
 use std::mem::offset_of;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, RawFd};
 use std::path::Path;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 use aya::Ebpf;
 use aya::maps::{Array, HashMap as HashMapMap, Map, MapData, RingBuf};
 use aya::programs::{KProbe, RawTracePoint};
 use lastwords_abi::layout::{Chunk, MemoryHeader, RETURN_ADDRESS, UNREADABLE, Window};
-use lastwords_abi::record::{RESULT_BYTES, SURVIVED};
-use lastwords_abi::step::{FIRST_GENERATION, REGISTER, RING, WORD};
-use lastwords_abi::{Config, Counter, Event, Fault, Function, Step, Target, Watched};
+use lastwords_abi::record::SURVIVED;
+use lastwords_abi::step::{FIRST_GENERATION, REGISTER};
+use lastwords_abi::{Config, Counter, Event, Fault, Function, Target, Watched};
 
 pub use attach::{Links, Site};
 pub use cost::Ran;
@@ -56,7 +56,8 @@ pub use settings::{CRASHES, SURVIVED_TOLD, Settings};
 pub use tier::Tier;
 
 use crate::address::Avma;
-use crate::plan::{Exits, Plan};
+use crate::plan::runs::StepRuns;
+use crate::plan::{Exits, FunctionPlan, Plan};
 use attach::Attacher;
 use closing::Closing;
 use govern::Oversight;
@@ -64,7 +65,7 @@ use kernel_types::KernelTypes;
 use live::Live;
 use object::{MapSizes, errno_of};
 use pool::Pool;
-use programs::Programs;
+use programs::{Programs, lock};
 use relink::Relinking;
 
 /// Program and tracepoint of everything that is not a probe.
@@ -85,7 +86,7 @@ const STRAGGLERS: Duration = Duration::from_millis(200);
 /// The recorder in the kernel, and this side of it.
 pub struct Recorder {
     // Dropped in this order: first the probes, so that nothing runs any more, then what they use.
-    relinking: Option<Relinking>,
+    relinking: Relinking,
     links: Option<Links>,
     closing: Closing,
     ebpf: Ebpf,
@@ -175,15 +176,15 @@ impl Recorder {
         let types = KernelTypes::load()?;
         let config = settings.config(plan, &types)?;
         let object = object::with_slot_bytes(config.slot_bytes())?;
-        let steps = plan.functions.iter().map(|it| it.steps.len() + it.exit.kernel_steps().len()).sum::<usize>();
+        let runs = StepRuns::of(&plan.functions);
         let sizes = MapSizes {
             functions: plan.functions.len() as u32,
-            steps: steps as u32,
+            steps: runs.steps.len() as u32,
             chunks: settings.chunks(),
             windows: settings.windows(),
         };
         let mut ebpf = object::create_maps(&object, &config, sizes)?;
-        write_plan(&mut ebpf, plan)?;
+        write_plan(&mut ebpf, plan, &runs)?;
         load_tracepoints(&mut ebpf)?;
         let pool = |entries, top, count, bytes| Pool::map(raw_fd(&ebpf, entries)?, raw_fd(&ebpf, top)?, count, bytes);
         let live = Live::map(raw_fd(&ebpf, "FUNCTIONS")?, plan.functions.len())?;
@@ -197,7 +198,7 @@ impl Recorder {
         let maps = map_fds(&ebpf, &events);
         let programs = Programs::new(object, maps, types.function("bpf_session_is_return"));
         Ok(Self {
-            relinking: None,
+            relinking: Relinking::default(),
             links: None,
             closing: Closing::default(),
             ebpf,
@@ -240,7 +241,7 @@ impl Recorder {
     /// Takes the probes away. Returns how long that took.
     pub fn detach(&mut self) -> Duration {
         let start = Instant::now();
-        self.relinking = None;
+        self.relinking = Relinking::default();
         self.links = None;
         self.closing = Closing::default();
         start.elapsed()
@@ -369,11 +370,6 @@ fn map_fds(ebpf: &Ebpf, events: &RingBuf<MapData>) -> HashMap<String, RawFd> {
     fds
 }
 
-/// A thread that panicked while it loaded a program has left no half of one.
-fn lock(programs: &Mutex<Programs>) -> MutexGuard<'_, Programs> {
-    programs.lock().unwrap_or_else(PoisonError::into_inner)
-}
-
 /// Watches processes that exit while they still have their memory: a handler may have made them. From Linux 6.16 on, `sched_process_exit` is
 /// early enough.
 fn watch_exits(ebpf: &mut Ebpf) {
@@ -412,54 +408,38 @@ fn tracepoint_program<'a>(ebpf: &'a mut Ebpf, name: &str) -> Result<&'a mut RawT
 }
 
 /// Writes functions and steps into their maps.
-fn write_plan(ebpf: &mut Ebpf, plan: &Plan) -> Result<(), ProbeError> {
-    let mut functions = Vec::with_capacity(plan.functions.len());
-    let mut first_step = 0;
-    {
-        let mut map: Array<&mut MapData, object::StepBytes> =
-            map_mut(ebpf, "STEPS")?.try_into().map_err(in_map("STEPS"))?;
-        for function in &plan.functions {
-            let (room, exits) = (function.exit.room_bytes(), function.exit.kernel_steps());
-            let at_entry = function.steps.iter().map(|step| placed(*step, room));
-            let at_exit =
-                exits.iter().map(|step| if step.op == WORD { placed(*step, RESULT_BYTES + room) } else { *step });
-            for (index, step) in (first_step..).zip(at_entry.chain(at_exit)) {
-                map.set(index, object::StepBytes(step), 0).map_err(in_map("STEPS"))?;
-            }
-            let (step_count, exit_step_count) = (function.steps.len() as u32, exits.len() as u32);
-            functions.push(Function {
-                first_step,
-                step_count: step_count as u16,
-                register_steps: function.steps.iter().take_while(|step| step.op == REGISTER).count() as u16,
-                cfa_offset: function.entry.cfa_offset,
-                data_bytes: settings::data_bytes(function),
-                hits: 0,
-                generation: FIRST_GENERATION,
-                returns: u32::from(!matches!(function.exits, Exits::Unseen(_))),
-                exit_step_count,
-                exit_bytes: room,
-                extra_ns: 0,
-                exit_hits: 0,
-                turn_ns: function.weight.turn_ns,
-                entry_ns: function.weight.entry_ns,
-            });
-            first_step += step_count + exit_step_count;
-        }
+fn write_plan(ebpf: &mut Ebpf, plan: &Plan, runs: &StepRuns) -> Result<(), ProbeError> {
+    let mut map: Array<&mut MapData, object::StepBytes> =
+        map_mut(ebpf, "STEPS")?.try_into().map_err(in_map("STEPS"))?;
+    for (index, step) in (0..).zip(&runs.steps) {
+        map.set(index, object::StepBytes(*step), 0).map_err(in_map("STEPS"))?;
     }
     let mut map: Array<&mut MapData, FunctionBytes> =
         map_mut(ebpf, "FUNCTIONS")?.try_into().map_err(in_map("FUNCTIONS"))?;
-    for (index, function) in (0..).zip(functions) {
-        map.set(index, FunctionBytes(function), 0).map_err(in_map("FUNCTIONS"))?;
+    for ((index, function), first_step) in (0..).zip(&plan.functions).zip(&runs.first) {
+        map.set(index, FunctionBytes(entry_of(function, *first_step)), 0).map_err(in_map("FUNCTIONS"))?;
     }
     Ok(())
 }
 
-/// A step whose offsets count from so many bytes further ahead.
-fn placed(step: Step, ahead: u32) -> Step {
-    // Plans keep all of a record within 32 KiB.
-    let ahead = u16::try_from(ahead).unwrap_or(u16::MAX);
-    let offset = if step.op == RING { step.offset.saturating_add(ahead.into()) } else { step.offset };
-    Step { base: step.base.saturating_add(ahead), count: step.count.saturating_add(ahead), offset, ..step }
+/// What the kernel side is told of a function whose steps begin there.
+fn entry_of(function: &FunctionPlan, first_step: u32) -> Function {
+    Function {
+        first_step,
+        step_count: function.steps.len() as u16,
+        register_steps: function.steps.iter().take_while(|step| step.op == REGISTER).count() as u16,
+        cfa_offset: function.entry.cfa_offset,
+        data_bytes: settings::data_bytes(function),
+        hits: 0,
+        generation: FIRST_GENERATION,
+        returns: u32::from(!matches!(function.exits, Exits::Unseen(_))),
+        exit_step_count: function.exit.kernel_steps().len() as u32,
+        exit_bytes: function.exit.room_bytes(),
+        extra_ns: 0,
+        exit_hits: 0,
+        turn_ns: function.weight.turn_ns,
+        entry_ns: function.weight.entry_ns,
+    }
 }
 
 macro_rules! plain_bytes {

@@ -2,6 +2,7 @@
 
 use std::collections::HashMap;
 use std::os::fd::{OwnedFd, RawFd};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use nix::libc;
 
@@ -42,6 +43,11 @@ impl Programs {
         }
         self.loaded.get(name).ok_or_else(|| ProbeError::Object { what: format!("program `{name}`") })
     }
+}
+
+/// A thread that panicked while it loaded a program has left no half of one.
+pub fn lock(programs: &Mutex<Programs>) -> MutexGuard<'_, Programs> {
+    programs.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 /// A kernel that has the function for sessions of kprobes, and none for uprobes (Linux 6.10 to 6.12), refuses the program.

@@ -66,7 +66,9 @@ fn then(value: &Value, depth: u32) -> String {
     let doubtful = |text: String| text.style(style::doubt()).to_string();
     // Parts have marks of their own.
     if let Some(composite) = composite(value).filter(|_| depth < MAX_DEPTH) {
-        return on_one_line(&composite, depth);
+        let odd = value.reason.as_deref().filter(|_| value.state == State::Exact);
+        let odd = odd.map(|reason| doubtful(format!(" ({})", plain(reason)))).unwrap_or_default();
+        return format!("{}{odd}", on_one_line(&composite, depth));
     }
     if let (State::Exact | State::Truncated, Json::Array(elements)) = (value.state, &value.value) {
         let mark = if value.state == State::Truncated { doubtful(", …".into()) } else { String::new() };

@@ -218,7 +218,7 @@ pub enum State {
     OptimizedOut,
     /// It was in a place that a probe cannot read, or it is of a kind that lastwords cannot decode.
     Unavailable,
-    /// No debug info: what the calling convention suggests, not what is known.
+    /// Not what is known: what the calling convention suggests where there is no debug info, or a text of which nobody says how long it is.
     Guessed,
     /// The user wants it kept out of the report (`--redact`), or a part of it.
     Redacted,

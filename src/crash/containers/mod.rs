@@ -18,6 +18,7 @@ mod rust_object;
 mod rust_pointer;
 mod rust_text;
 mod rust_tree;
+pub mod tails;
 mod wrapper;
 
 pub use place::Place;

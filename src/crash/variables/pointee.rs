@@ -3,7 +3,7 @@
 use super::image::Image;
 use crate::address::Avma;
 use crate::crash::decode::{Decoder, Pointees, Symbols};
-use crate::crash::dynamic::{class_at, is_vtable, symbol_for};
+use crate::crash::dynamic::{is_vtable, object_at, symbol_for};
 use crate::crash::memory::Unknown;
 use crate::crash::pieces::Bytes;
 use crate::crash::text::Text;
@@ -49,13 +49,14 @@ impl Pointees for Behind<'_, '_> {
         if decoder.is_within(address, to) {
             return Value { reason: Some("it leads back to what it is in".into()), ..value };
         }
-        let (to, size) = class_at(decoder, self, to, address).unwrap_or((to, size));
-        let bytes = self.bytes(Avma(address.0), size);
-        if bytes.known_part(0, size).is_empty() {
+        let object = object_at(decoder, self, to, size, address);
+        let bytes = self.bytes(Avma(object.at.0), object.size);
+        if bytes.known_part(0, object.size).is_empty() {
             return value;
         }
         let behind = Self { levels: self.levels - 1, ..*self };
-        let target = decoder.value_inside(&bytes, &behind, address, to, 1);
+        let target = decoder.value_inside(&bytes, &behind, object.at, object.ty, 1);
+        let target = Value { reason: target.reason.or(object.note), ..target };
         Value { target: Some(Box::new(target)), ..value }
     }
 

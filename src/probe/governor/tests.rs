@@ -73,16 +73,17 @@ fn the_budget_is_one_of_all_processors_that_are_used() {
 /// Guards against dropping what costs little, and against stopping before the rest fits into half of the budget.
 #[test]
 fn the_most_expensive_ones_go_first() {
-    // The program's own part is 36 %, so the third one would take 7 % of what it then needs, and the first one takes 2 %.
     let dropped = Program::new(4, true).pass_until_dropped(&[100, 4_000, 300, 2_000], 10_000);
-    assert_eq!(dropped.map(|(_, functions)| functions), Some(vec![1, 3, 2]));
+    assert_eq!(dropped.map(|(_, functions)| functions), Some(vec![1, 3]));
 }
 
-/// Guards against keeping what takes 1 % of the time of a program that nearly stands still: without the probes of others it takes half of it.
+/// Guards against a program that nearly stands still for its probes, and calls all others rarely for that, until it is said to be fast again.
 #[test]
-fn what_stays_is_judged_by_how_fast_the_program_is_without_the_others() {
-    let dropped = Program::new(3, true).pass_until_dropped(&[100, 9_800, 3], 10_000);
-    assert_eq!(dropped.map(|(_, functions)| functions), Some(vec![1, 0]));
+fn those_that_are_called_more_often_without_the_others_go_at_the_next_look() {
+    let mut program = Program::new(2, true);
+    let (dropped_ms, dropped) = program.pass_until_dropped(&[100, 9_800], 10_000).expect("it is hot");
+    assert_eq!(dropped, [1]);
+    assert_eq!(program.pass_until_dropped(&[5_000, 0], 10_000), Some((dropped_ms + 10, vec![0])));
 }
 
 /// Guards against a call that counts as much as any other, though it copies a hundred values.
@@ -165,7 +166,7 @@ fn as_many_come_back_as_can_be_expected_to_fit_in() {
     while back.is_empty() {
         back = program.pass(&[0; 60]).take_back;
     }
-    assert_eq!((dropped.len(), back.len()), (37, 22));
+    assert_eq!((dropped.len(), back.len()), (35, 22));
 }
 
 /// Guards against a single call that is a million a second, when something else than the clock has woken us.
