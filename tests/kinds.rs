@@ -240,11 +240,11 @@ kinds! {
     cpp_by_clangpp_with_all_types: "kinds.cpp", Clang, ["-O0", "-gdwarf-5", "-fstandalone-debug"], [], true;
     cpp_by_clangpp_optimized: "kinds.cpp", Clang, ["-O2", "-gdwarf-5"], [], true;
     cpp_by_clangpp_optimized_with_dwarf_4: "kinds.cpp", Clang, ["-O2", "-gdwarf-4"], [], false;
-    /// Guards against libstdc++ being taken for the only library. Its `deque` is not known, nor what its `function` calls; gdb has no printers for it.
-    cpp_with_libcxx: "kinds.cpp", Clang, ["-O0", "-gdwarf-5", "-stdlib=libc++"], ["bits", "deque", "queue", "function"], false;
-    cpp_with_libcxx_and_dwarf_4: "kinds.cpp", Clang, ["-O0", "-gdwarf-4", "-stdlib=libc++"], ["bits", "deque", "queue", "function"], false;
-    cpp_with_libcxx_optimized: "kinds.cpp", Clang, ["-O2", "-gdwarf-5", "-stdlib=libc++"], ["bits", "deque", "queue", "function"], false;
-    cpp_with_libcxx_and_dwarf_4_optimized: "kinds.cpp", Clang, ["-O2", "-gdwarf-4", "-stdlib=libc++"], ["bits", "deque", "queue", "function"], false;
+    /// Guards against libstdc++ being taken for the only library. gdb has no printers for the other one.
+    cpp_with_libcxx: "kinds.cpp", Clang, ["-O0", "-gdwarf-5", "-stdlib=libc++"], [], false;
+    cpp_with_libcxx_and_dwarf_4: "kinds.cpp", Clang, ["-O0", "-gdwarf-4", "-stdlib=libc++"], [], false;
+    cpp_with_libcxx_optimized: "kinds.cpp", Clang, ["-O2", "-gdwarf-5", "-stdlib=libc++"], [], false;
+    cpp_with_libcxx_and_dwarf_4_optimized: "kinds.cpp", Clang, ["-O2", "-gdwarf-4", "-stdlib=libc++"], [], false;
     /// The same for Rust. Of optimized code, gdb stops in what was inlined into a function, and knows no arguments there.
     rust: "kinds.rs", Gcc, ["-C", "opt-level=0", "-C", "dwarf-version=5"], [], true;
     rust_with_dwarf_4: "kinds.rs", Gcc, ["-C", "opt-level=0", "-C", "dwarf-version=4"], [], true;

@@ -4,6 +4,7 @@
 //! here beyond it is said at its place.
 
 use super::Followed;
+use super::blocks::{Blocks, Which};
 use super::layout::{Found, element_offset, find, pointee};
 use super::nodes::{Links, Node};
 use super::pointers::{base_name, followable};
@@ -15,7 +16,7 @@ use crate::dwarf::types::{Aggregate, Type, TypeId, TypeKind, TypeTable};
 const CONTROL_BYTES: u16 = 16;
 
 /// Bytes of a `std::vector<bool>`.
-const BIT_BYTES: u16 = 32;
+pub(super) const BIT_BYTES: u16 = 32;
 
 /// A pointer in a container, and what it leads to: both counted from the start of the container.
 pub type Lead = (u64, Followed);
@@ -44,7 +45,8 @@ pub fn leads(ty: &Type, aggregate: &Aggregate, types: &TypeTable) -> Option<Vec<
         "std::basic_string" => container.text(),
         "std::basic_string_view" => container.view(&["_M_str"], &["_M_len"]),
         "std::span" => container.view(&["_M_ptr"], &["_M_extent_value"]),
-        "std::vector" | "std::deque" => container.between(&["_M_start"], &["_M_finish"]),
+        "std::vector" => container.between(&["_M_start"], &["_M_finish"]),
+        "std::deque" => container.blocks(),
         "std::list" => container.chain("_M_node", "_M_next"),
         "std::forward_list" => container.chain("_M_head", "_M_next"),
         "std::_Hashtable" => container.hash_nodes(),
@@ -113,7 +115,7 @@ impl<'t> Container<'t> {
     }
 
     /// Bytes of an element that a step can count.
-    fn element(&self, of: TypeId) -> Option<u16> {
+    pub(super) fn element(&self, of: TypeId) -> Option<u16> {
         self.types.resolve(of).size.and_then(|size| u16::try_from(size).ok()).filter(|size| *size > 0)
     }
 
@@ -186,7 +188,7 @@ impl<'t> Container<'t> {
         Some(vec![self.counted(pointer.at, length.at, pointee(pointer.ty, self.types)?)?])
     }
 
-    /// What lies between two pointers. Of a queue in blocks, that is what the first block holds.
+    /// What lies between two pointers.
     pub(super) fn between(&self, start: &[&str], end: &[&str]) -> Option<Vec<Lead>> {
         let [start, end] = [start, end].map(|names| self.find_any(names));
         let (start, end) = (start?.first_pointer(self.types)?, end?.first_pointer(self.types)?);
@@ -197,6 +199,18 @@ impl<'t> Container<'t> {
             return Some(vec![(start.at, Followed::Bytes(BIT_BYTES))]);
         }
         Some(vec![(start.at, Followed::Until { end_at, element: self.element(of)?, of })])
+    }
+
+    /// A queue in blocks: what the first one holds, or as much behind that as if it went on there; and what is in the one behind it.
+    fn blocks(&self) -> Option<Vec<Lead>> {
+        let mut leads = self.between(&["_M_start"], &["_M_finish"])?;
+        let (start, finish) = (self.find("_M_start")?, self.find("_M_finish")?);
+        let [last, end] = ["_M_node", "_M_cur"].map(|name| self.within(&finish, name));
+        let (last_at, end_at) = (u32::try_from(last?.at).ok()?, u32::try_from(end?.at).ok()?);
+        let (_, Followed::Until { element, of, .. }) = *leads.first()? else { return None };
+        let which = Which::Second { last_at, end_at };
+        leads.push((self.within(&start, "_M_node")?.at, Followed::Blocks(Blocks { of, element, which })));
+        Some(leads)
     }
 
     /// Nodes of which each begins with a pointer to the next one, or with what `head` is the first of.

@@ -169,7 +169,8 @@ impl Behind<'_> {
                     format!("{pointer}: elements")
                 }
                 Followed::Tail(Tail { count: None, .. }) => format!("{pointer}: text"),
-                Followed::Tail(_) => format!("{pointer}: elements"),
+                Followed::Tail(_) | Followed::Block(_) => format!("{pointer}: elements"),
+                Followed::Blocks(_) => format!("{pointer}: table of blocks"),
                 Followed::Bytes(_) => format!("{pointer}: bytes"),
                 Followed::Front { .. } => format!("{pointer}: in front of it"),
                 Followed::Node(_) => format!("*{pointer}: node"),

@@ -4,6 +4,7 @@
 //! side interprets, and which later says what the recorded bytes mean.
 
 mod behind;
+pub mod blocks;
 pub mod build;
 mod candidates;
 pub mod capture;
@@ -18,7 +19,7 @@ mod fixture;
 mod followed;
 pub mod fragments;
 pub mod layout;
-mod libcxx;
+pub mod libcxx;
 pub mod locate;
 mod moves;
 pub mod nodes;

@@ -10,6 +10,7 @@ use std::collections::VecDeque;
 use lastwords_abi::step::{ELEMENTS, OUTCOME_BYTES, PLACES, RING};
 use lastwords_abi::{MAX_COPY_BYTES, MAX_STEPS, align8};
 
+use super::blocks::{Block, Part};
 use super::fragments::Fragments;
 use super::nodes::Node;
 use super::pointers::followable;
@@ -53,7 +54,16 @@ pub struct Candidate {
 impl Candidate {
     /// A pointer in an argument itself.
     pub fn of_argument(argument: usize, at: u32, base: u32, what: Followed, count: Option<Count>) -> Self {
-        Self { argument, at, aim: base.into(), what, count, level: level_of(what), is_argument: false, parent: None }
+        Self {
+            argument,
+            at,
+            aim: aim_at(what, base),
+            what,
+            count,
+            level: level_of(what),
+            is_argument: false,
+            parent: None,
+        }
     }
 
     /// The argument consists of it.
@@ -140,6 +150,7 @@ impl<'a> Reach<'a> {
         }
         let size = match candidate.what {
             Followed::Bytes(bytes) | Followed::Node(Node { bytes, .. }) | Followed::Front { bytes, .. } => bytes.into(),
+            Followed::Blocks(blocks) => blocks.table_bytes().into(),
             Followed::Texts => LIST_ENTRIES * POINTER_BYTES,
             Followed::Value(ty) if candidate.level <= self.limits.depth => {
                 u32::try_from(followable(ty, self.fragments.types())?).unwrap_or(u32::MAX).min(MAX_COPY_BYTES)
@@ -151,7 +162,11 @@ impl<'a> Reach<'a> {
             false if may_cut && room >= LEAST_PART_BYTES => room,
             false => return None,
         };
-        let step = self.steps.follow(candidate.aim, size)?;
+        let step = match candidate.count {
+            // A table, of which there may be less.
+            Some(count) => self.steps.elements(ELEMENTS, candidate.aim, count, size)?,
+            None => self.steps.follow(candidate.aim, size)?,
+        };
         self.taken.push((*candidate, Some(step)));
         Some(OUTCOME_BYTES + align8(size))
     }
@@ -169,7 +184,7 @@ impl<'a> Reach<'a> {
         let few = part.checked_div(self.fragments.element_price(of, element))?.clamp(1, MAX_ELEMENTS);
         let size = few.min(room.checked_div(element)?) * element;
         let op = match candidate.what {
-            Followed::Ring { .. } => RING,
+            Followed::Ring { .. } | Followed::Block(Block { part: Part::FromFirst, .. }) => RING,
             Followed::Places { .. } => PLACES,
             _ => ELEMENTS,
         };
@@ -191,10 +206,13 @@ impl<'a> Reach<'a> {
             let aim = match what {
                 Followed::Tail(tail) => Aim { base: parent.aim.base, offset: i32::try_from(tail.at).ok()? },
                 Followed::Front { bytes, .. } => Aim { base: parent.aim.base, offset: -i32::from(bytes) },
-                _ => place(at).filter(|base| base.is_multiple_of(POINTER_BYTES))?.into(),
+                _ => aim_at(what, place(at).filter(|base| base.is_multiple_of(POINTER_BYTES))?),
             };
             let (argument, level) = (parent.argument, parent.level + level_of(what));
-            let count = count_at(what, place)?;
+            let count = match what {
+                Followed::Block(block) => Some(block.count(parent.count?)),
+                _ => count_at(what, place)?,
+            };
             Some(Candidate { argument, at, aim, what, count, level, is_argument: false, parent: Some(index) })
         };
         let captured = self.steps.size(*step).unwrap_or(0);
@@ -225,6 +243,7 @@ impl<'a> Reach<'a> {
             Followed::Tail(Tail { element, .. })
             | Followed::Counted { element, .. }
             | Followed::Until { element, .. }
+            | Followed::Block(Block { element, part: Part::ToEnd | Part::FromStart, .. })
             | Followed::Paired { element, .. } => self.fragments.pointers_behind(what, element.into()).is_empty(),
             _ => false,
         }
@@ -244,6 +263,14 @@ fn level_of(what: Followed) -> u32 {
     u32::from(matches!(what, Followed::Value(_)))
 }
 
+/// Where what a pointer at `base` leads to is read.
+fn aim_at(what: Followed, base: u32) -> Aim {
+    match what {
+        Followed::Blocks(blocks) => blocks.aim(base.into()),
+        _ => base.into(),
+    }
+}
+
 /// Where in a record's data the length or the end of what a pointer leads to is, from where bytes of its value are. The outer `None` where
 /// there should be one, and it has no place.
 pub fn count_at(what: Followed, offset: impl Fn(u32) -> Option<u32>) -> Option<Option<Count>> {
@@ -254,6 +281,7 @@ pub fn count_at(what: Followed, offset: impl Fn(u32) -> Option<u32>) -> Option<O
         Followed::Counted { length_at, element, .. } => count(length_at, element),
         Followed::Until { end_at, .. } => count(end_at, 0),
         Followed::Places { mask_at, element, .. } => count(mask_at, element),
+        Followed::Blocks(blocks) => Some(Some(blocks.count(word)?)),
         Followed::Tail(Tail { element, count: Some(TailCount { at, size, .. }), .. }) => {
             let at = offset(at).filter(|at| at.is_multiple_of(size.into()))?;
             Some(Some(Count { at, size, element, first: 0 }))
