@@ -29,6 +29,7 @@ pub fn pointers_behind(what: Followed, captured: u32, types: &TypeTable) -> Vec<
         }
         Followed::Node(node) => pointers_of_node(&node, captured, types),
         Followed::Blocks(blocks) => blocks.pointers(),
+        Followed::Edges(edges) => edges.pointers(),
         _ => what
             .elements()
             .map_or_else(Vec::new, |(of, element)| pointers_of_elements(of, element.into(), captured, types)),

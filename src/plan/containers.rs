@@ -5,6 +5,7 @@
 
 use super::Followed;
 use super::blocks::{Blocks, Which};
+use super::edges::Edges;
 use super::layout::{Found, element_offset, find, pointee};
 use super::nodes::{Links, Node};
 use super::pointers::{base_name, followable};
@@ -13,7 +14,7 @@ use crate::dwarf::types::{Aggregate, Type, TypeId, TypeKind, TypeTable};
 
 /// Control bytes of a hash table that are captured: those of one group, which every table has at least
 /// (<https://abseil.io/about/design/swisstables>, which hashbrown follows).
-const CONTROL_BYTES: u16 = 16;
+pub(super) const CONTROL_BYTES: u16 = 16;
 
 /// Bytes of a `std::vector<bool>`.
 pub(super) const BIT_BYTES: u16 = 32;
@@ -86,6 +87,15 @@ pub fn text_pointer(string: &Aggregate, types: &TypeTable) -> Option<(u64, TypeI
     has_one_word.then_some((holder.at, *string.parameters.first()?))
 }
 
+/// Where in an inner node of a B-tree of Rust the pointers to those below it lie. Their type is that which a leaf's parent has.
+#[must_use]
+pub fn edges_in_node(leaf: TypeId, types: &TypeTable) -> Option<u64> {
+    let TypeKind::Aggregate(leaf) = &types.resolve(leaf).kind else { return None };
+    let inner = find(leaf, "parent", types)?.variant("Some", types)?.first_pointer(types)?;
+    let TypeKind::Aggregate(inner) = &types.resolve(pointee(inner.ty, types)?).kind else { return None };
+    Some(find(inner, "edges", types)?.at)
+}
+
 /// A type that may be a container.
 pub(super) struct Container<'t> {
     pub(super) ty: &'t Type,
@@ -146,22 +156,32 @@ impl<'t> Container<'t> {
         Some(vec![self.counted(pointer.at, self.find("len")?.at, self.parameter(0)?)?])
     }
 
-    /// A queue in a ring: what it holds begins at `head`.
+    /// A queue in a ring: what it holds begins at `head`, and goes on at the start of its buffer.
     fn rust_queue(&self) -> Option<Vec<Lead>> {
         let pointer = self.within(&self.find("buf")?, "ptr")?.first_pointer(self.types)?;
         let of = self.parameter(0)?;
         let (first_at, length_at) = (self.find("head")?.at, self.find("len")?.at);
         let (first_at, length_at) = (u32::try_from(first_at).ok()?, u32::try_from(length_at).ok()?);
-        Some(vec![(pointer.at, Followed::Ring { first_at, length_at, element: self.element(of)?, of })])
+        let ring = Followed::Ring { first_at, length_at, element: self.element(of)?, of };
+        Some(vec![(pointer.at, ring), self.counted(pointer.at, length_at.into(), of)?])
     }
 
-    /// Its root, which is all of a small tree.
+    /// Its root, which is all of a small tree, and the nodes below in which its smallest elements are.
     fn rust_tree(&self) -> Option<Vec<Lead>> {
-        let pointer = self.find("root")?.variant("Some", self.types)?;
-        let pointer = self.within(&pointer, "node")?.first_pointer(self.types)?;
+        let root = self.find("root")?.variant("Some", self.types)?;
+        let pointer = self.within(&root, "node")?.first_pointer(self.types)?;
         let of = pointee(pointer.ty, self.types)?;
         let bytes = u16::try_from(self.types.resolve(of).size?).ok()?;
-        Some(vec![(pointer.at, Followed::Node(Node { of, at: 0, bytes, links: Links::None }))])
+        let node = Node { of, at: 0, bytes, links: Links::None };
+        let edges = self.edges(&root, node).map(|edges| (pointer.at, Followed::Edges(edges)));
+        Some([Some((pointer.at, Followed::Node(node))), edges].into_iter().flatten().collect())
+    }
+
+    /// Those of the root, if it is an inner node.
+    fn edges(&self, root: &Found<'t>, leaf: Node) -> Option<Edges> {
+        let height = self.within(root, "height")?;
+        let edges_at = edges_in_node(leaf.of, self.types)?;
+        Edges::of_root(u32::try_from(height.at).ok()?, u16::try_from(edges_at).ok()?, leaf)
     }
 
     /// Before the control bytes, one for each place, lie the elements, the first one nearest.

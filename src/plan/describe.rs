@@ -170,6 +170,7 @@ impl Behind<'_> {
                 }
                 Followed::Tail(Tail { count: None, .. }) => format!("{pointer}: text"),
                 Followed::Tail(_) | Followed::Block(_) => format!("{pointer}: elements"),
+                Followed::Edges(_) => format!("*{pointer}: edges"),
                 Followed::Blocks(_) => format!("{pointer}: table of blocks"),
                 Followed::Bytes(_) => format!("{pointer}: bytes"),
                 Followed::Front { .. } => format!("{pointer}: in front of it"),

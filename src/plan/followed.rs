@@ -1,6 +1,7 @@
 //! What a pointer leads to, as far as a plan cares: how much of it there is, and where it says so.
 
 use super::blocks::{Block, Blocks};
+use super::edges::Edges;
 use super::nodes::Node;
 use super::tails::Tail;
 use crate::dwarf::types::TypeId;
@@ -66,6 +67,8 @@ pub enum Followed {
     Blocks(Blocks),
     /// A block that such a table leads to.
     Block(Block),
+    /// What leads from a node of a B-tree to those below (Rust's `BTreeMap`).
+    Edges(Edges),
     /// So many bytes.
     Bytes(u16),
     /// A node of a container (C++'s `std::map`).
@@ -99,6 +102,7 @@ impl Followed {
             }
             Self::Places { mask_at, element, of } => Self::Places { mask_at: moved(mask_at)?, element, of },
             Self::Blocks(blocks) => Self::Blocks(blocks.moved(moved)?),
+            Self::Edges(edges) => Self::Edges(edges.moved(moved)?),
             Self::CString
             | Self::Paired { .. }
             | Self::Value(_)
@@ -120,6 +124,7 @@ impl Followed {
             Self::Ring { first_at, length_at, .. } => Some(first_at.max(length_at)),
             Self::Places { mask_at, .. } => Some(mask_at),
             Self::Blocks(blocks) => Some(blocks.last_word()),
+            Self::Edges(edges) => Some(edges.last_word()),
             _ => None,
         }
     }

@@ -13,6 +13,7 @@ mod contradiction;
 pub mod describe;
 #[cfg(test)]
 mod described;
+pub mod edges;
 mod exit;
 #[cfg(test)]
 mod fixture;

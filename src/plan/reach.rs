@@ -11,6 +11,7 @@ use lastwords_abi::step::{ELEMENTS, OUTCOME_BYTES, PLACES, RING};
 use lastwords_abi::{MAX_COPY_BYTES, MAX_STEPS, align8};
 
 use super::blocks::{Block, Part};
+use super::containers::CONTROL_BYTES;
 use super::fragments::Fragments;
 use super::nodes::Node;
 use super::pointers::followable;
@@ -151,6 +152,7 @@ impl<'a> Reach<'a> {
         let size = match candidate.what {
             Followed::Bytes(bytes) | Followed::Node(Node { bytes, .. }) | Followed::Front { bytes, .. } => bytes.into(),
             Followed::Blocks(blocks) => blocks.table_bytes().into(),
+            Followed::Edges(edges) => edges.captured_bytes().into(),
             Followed::Texts => LIST_ENTRIES * POINTER_BYTES,
             Followed::Value(ty) if candidate.level <= self.limits.depth => {
                 u32::try_from(followable(ty, self.fragments.types())?).unwrap_or(u32::MAX).min(MAX_COPY_BYTES)
@@ -163,7 +165,7 @@ impl<'a> Reach<'a> {
             false => return None,
         };
         let step = match candidate.count {
-            // A table, of which there may be less.
+            // A table of pointers, of which there may be less.
             Some(count) => self.steps.elements(ELEMENTS, candidate.aim, count, size)?,
             None => self.steps.follow(candidate.aim, size)?,
         };
@@ -181,7 +183,14 @@ impl<'a> Reach<'a> {
     ) -> Option<u32> {
         let element = u32::from(element);
         let part = room / u32::try_from(others).unwrap_or(u32::MAX).saturating_add(1);
-        let few = part.checked_div(self.fragments.element_price(of, element))?.clamp(1, MAX_ELEMENTS);
+        let most = match candidate.what {
+            // As many as there are control bytes, where that takes nothing from texts.
+            Followed::Places { .. } if self.fragments.pointers_behind(candidate.what, element).is_empty() => {
+                CONTROL_BYTES.into()
+            }
+            _ => MAX_ELEMENTS,
+        };
+        let few = part.checked_div(self.fragments.element_price(of, element))?.clamp(1, most);
         let size = few.min(room.checked_div(element)?) * element;
         let op = match candidate.what {
             Followed::Ring { .. } | Followed::Block(Block { part: Part::FromFirst, .. }) => RING,
@@ -211,6 +220,9 @@ impl<'a> Reach<'a> {
             let (argument, level) = (parent.argument, parent.level + level_of(what));
             let count = match what {
                 Followed::Block(block) => Some(block.count(parent.count?)),
+                Followed::Edges(edges) => {
+                    Some(edges.count(parent.count, |at| place(at).filter(|at| at.is_multiple_of(POINTER_BYTES)))?)
+                }
                 _ => count_at(what, place)?,
             };
             Some(Candidate { argument, at, aim, what, count, level, is_argument: false, parent: Some(index) })
@@ -267,6 +279,7 @@ fn level_of(what: Followed) -> u32 {
 fn aim_at(what: Followed, base: u32) -> Aim {
     match what {
         Followed::Blocks(blocks) => blocks.aim(base.into()),
+        Followed::Edges(edges) => edges.aim(base.into()),
         _ => base.into(),
     }
 }
@@ -282,6 +295,7 @@ pub fn count_at(what: Followed, offset: impl Fn(u32) -> Option<u32>) -> Option<O
         Followed::Until { end_at, .. } => count(end_at, 0),
         Followed::Places { mask_at, element, .. } => count(mask_at, element),
         Followed::Blocks(blocks) => Some(Some(blocks.count(word)?)),
+        Followed::Edges(edges) => Some(Some(edges.count(None, word)?)),
         Followed::Tail(Tail { element, count: Some(TailCount { at, size, .. }), .. }) => {
             let at = offset(at).filter(|at| at.is_multiple_of(size.into()))?;
             Some(Some(Count { at, size, element, first: 0 }))
