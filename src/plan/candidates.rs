@@ -1,7 +1,8 @@
 //! Values that are captured in; the pointers in them that have a place in a record, and could be followed, out.
 
+use super::counted::count_at;
 use super::pointers::pointers_in;
-use super::reach::{Candidate, count_at};
+use super::reach::Candidate;
 use super::shape::is_c_string;
 use super::steps::{Count, StepList};
 use super::{ArgumentPlan, Followed, PieceSource, Source};

@@ -58,12 +58,14 @@ impl Edges {
         Aim { offset: i32::from(self.edges_at) - i32::from(in_front), ..node }
     }
 
-    /// How much of it there is: for the root, by the height of the tree; below it, by the same that counted `above`.
-    pub(super) fn count(self, above: Option<Count>, word: impl Fn(u32) -> Option<u32>) -> Option<Count> {
-        match self.depth {
-            1 => Some(Count { at: word(self.height_at)?, size: 8, element: EDGES_BYTES, first: 0 }),
-            _ => above,
-        }
+    /// Whether the height of the tree lies beside the pointer to the node.
+    pub(super) fn are_of_root(self) -> bool {
+        self.depth == 1
+    }
+
+    /// How much of it there is, by the height of the tree.
+    pub(super) fn count(self, word: impl Fn(u32) -> Option<u32>) -> Option<Count> {
+        Some(Count { at: word(self.height_at)?, size: 8, element: EDGES_BYTES, first: 0 })
     }
 
     /// The nodes below, and the edges of the first one.

@@ -10,6 +10,7 @@ mod candidates;
 pub mod capture;
 pub mod containers;
 mod contradiction;
+mod counted;
 pub mod describe;
 #[cfg(test)]
 mod described;

@@ -12,11 +12,12 @@ use lastwords_abi::{MAX_COPY_BYTES, MAX_STEPS, align8};
 
 use super::blocks::{Block, Part};
 use super::containers::CONTROL_BYTES;
+use super::counted::{aim_at, count_behind};
 use super::fragments::Fragments;
 use super::nodes::Node;
 use super::pointers::followable;
 use super::steps::{Aim, Count, StepList};
-use super::tails::{Tail, TailCount};
+use super::tails::Tail;
 use super::{Follow, Followed, Limits};
 use crate::dwarf::types::TypeId;
 
@@ -218,13 +219,7 @@ impl<'a> Reach<'a> {
                 _ => aim_at(what, place(at).filter(|base| base.is_multiple_of(POINTER_BYTES))?),
             };
             let (argument, level) = (parent.argument, parent.level + level_of(what));
-            let count = match what {
-                Followed::Block(block) => Some(block.count(parent.count?)),
-                Followed::Edges(edges) => {
-                    Some(edges.count(parent.count, |at| place(at).filter(|at| at.is_multiple_of(POINTER_BYTES)))?)
-                }
-                _ => count_at(what, place)?,
-            };
+            let count = count_behind(parent.count, what, place)?;
             Some(Candidate { argument, at, aim, what, count, level, is_argument: false, parent: Some(index) })
         };
         let captured = self.steps.size(*step).unwrap_or(0);
@@ -275,38 +270,6 @@ fn level_of(what: Followed) -> u32 {
     u32::from(matches!(what, Followed::Value(_)))
 }
 
-/// Where what a pointer at `base` leads to is read.
-fn aim_at(what: Followed, base: u32) -> Aim {
-    match what {
-        Followed::Blocks(blocks) => blocks.aim(base.into()),
-        Followed::Edges(edges) => edges.aim(base.into()),
-        _ => base.into(),
-    }
-}
-
-/// Where in a record's data the length or the end of what a pointer leads to is, from where bytes of its value are. The outer `None` where
-/// there should be one, and it has no place.
-pub fn count_at(what: Followed, offset: impl Fn(u32) -> Option<u32>) -> Option<Option<Count>> {
-    let word = |at| offset(at).filter(|at| at.is_multiple_of(POINTER_BYTES));
-    let count = |at, element| word(at).map(|at| Some(Count { at, size: 8, element, first: 0 }));
-    match what {
-        Followed::Str { length_at } => count(length_at, 1),
-        Followed::Counted { length_at, element, .. } => count(length_at, element),
-        Followed::Until { end_at, .. } => count(end_at, 0),
-        Followed::Places { mask_at, element, .. } => count(mask_at, element),
-        Followed::Blocks(blocks) => Some(Some(blocks.count(word)?)),
-        Followed::Edges(edges) => Some(Some(edges.count(None, word)?)),
-        Followed::Tail(Tail { element, count: Some(TailCount { at, size, .. }), .. }) => {
-            let at = offset(at).filter(|at| at.is_multiple_of(size.into()))?;
-            Some(Some(Count { at, size, element, first: 0 }))
-        }
-        Followed::Ring { first_at, length_at, element, .. } => {
-            Some(Some(Count { at: word(length_at)?, size: 8, element, first: word(first_at)? }))
-        }
-        _ => Some(None),
-    }
-}
-
 /// What a text of at most `limit` bytes costs.
 pub(super) fn text_price(limit: u32) -> u32 {
     OUTCOME_BYTES + align8(limit + 1)
@@ -316,6 +279,7 @@ pub(super) fn text_price(limit: u32) -> u32 {
 mod tests {
     use super::*;
     use crate::dwarf::types::{Aggregate, Member, Type, TypeId, TypeKind, TypeTable};
+    use crate::plan::counted::count_at;
     use crate::plan::pointers::pointers_in;
 
     /// A structure of `size` bytes, which begins with a pointer to another one like it.
