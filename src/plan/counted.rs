@@ -22,7 +22,7 @@ pub fn aim_at(what: Followed, base: u32) -> Aim {
 #[must_use]
 pub fn count_at(what: Followed, offset: impl Fn(u32) -> Option<u32>) -> Option<Option<Count>> {
     let word = |at| offset(at).filter(|at| at.is_multiple_of(WORD_BYTES));
-    let count = |at, element| word(at).map(|at| Some(Count { at, size: 8, element, first: 0 }));
+    let count = |at, element| word(at).map(|at| Some(Count { at, size: 8, element, ..Count::default() }));
     match what {
         Followed::Str { length_at } => count(length_at, 1),
         Followed::Counted { length_at, element, .. } => count(length_at, element),
@@ -32,10 +32,11 @@ pub fn count_at(what: Followed, offset: impl Fn(u32) -> Option<u32>) -> Option<O
         Followed::Edges(edges) => Some(Some(edges.count(word)?)),
         Followed::Tail(Tail { element, count: Some(TailCount { at, size, .. }), .. }) => {
             let at = offset(at).filter(|at| at.is_multiple_of(size.into()))?;
-            Some(Some(Count { at, size, element, first: 0 }))
+            Some(Some(Count { at, size, element, ..Count::default() }))
         }
         Followed::Ring { first_at, length_at, element, .. } => {
-            Some(Some(Count { at: word(length_at)?, size: 8, element, first: word(first_at)? }))
+            let (at, first) = (word(length_at)?, word(first_at)?);
+            Some(Some(Count { at, size: 8, element, first, ..Count::default() }))
         }
         _ => Some(None),
     }

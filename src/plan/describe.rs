@@ -96,7 +96,11 @@ fn describe_step(step: &Step, arch: &dyn Architecture) -> String {
         }
         RING => {
             let Step { count, element, .. } = step;
-            format!("place of {size} bytes for [{count}] times {element} bytes at [{base}] from number [{offset}] on")
+            let first = match step.elements_in_front() {
+                0 => format!("[{}]", step.first_at()),
+                in_front => format!("[{}]-{in_front}", step.first_at()),
+            };
+            format!("place of {size} bytes for [{count}] times {element} bytes at [{base}] from number {first} on")
         }
         other => format!("unknown step {other}"),
     }

@@ -65,7 +65,7 @@ impl Edges {
 
     /// How much of it there is, by the height of the tree.
     pub(super) fn count(self, word: impl Fn(u32) -> Option<u32>) -> Option<Count> {
-        Some(Count { at: word(self.height_at)?, size: 8, element: EDGES_BYTES, first: 0 })
+        Some(Count { at: word(self.height_at)?, size: 8, element: EDGES_BYTES, ..Count::default() })
     }
 
     /// The nodes below, and the edges of the first one.

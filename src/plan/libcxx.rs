@@ -1,7 +1,7 @@
 //! libc++'s containers: how a plan reaches what they hold. Names are those of versions 14 to 19.
 
 use super::Followed;
-use super::blocks::{Blocks, Which};
+use super::blocks::{Blocks, Which, elements_in_block_of_libcxx};
 use super::containers::{BIT_BYTES, Container, Lead};
 use super::layout::{Found, element_offset, find, pointee};
 use super::nodes::{Links, Node};
@@ -40,8 +40,10 @@ impl<'t> Container<'t> {
         let of = pointee(pointee(table.ty, self.types)?, self.types)?;
         let (first, length) = (self.find("__start_")?, size_in(self.find("__size_")?, self.types)?);
         let (length_at, first_at) = (u32::try_from(length.at).ok()?, u32::try_from(first.at).ok()?);
-        let which = Which::FirstTwo { length_at, first_at };
-        Some(vec![(table.at, Followed::Blocks(Blocks { of, element: self.element(of)?, which }))])
+        let element = self.element(of)?;
+        let in_block = u16::try_from(elements_in_block_of_libcxx(element.into())?).ok()?;
+        let which = Which::FirstTwo { length_at, first_at, in_block };
+        Some(vec![(table.at, Followed::Blocks(Blocks { of, element, which }))])
     }
 
     /// What a `std::function` calls is in an object, whose class says what it is; a pointer to a function is the first thing in it.

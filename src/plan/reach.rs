@@ -27,6 +27,8 @@ pub(super) const FIRST_TEXT_BYTES: u32 = 32;
 const LEAST_PART_BYTES: u32 = 32;
 /// Elements whose own pointers are followed, at the most.
 pub(super) const MAX_ELEMENTS: u32 = 8;
+/// Elements in a place of their own that point to nothing, at the most: of a hash table, as many as control bytes are captured.
+const MAX_PLAIN_ELEMENTS: u32 = CONTROL_BYTES as u32;
 /// Pointers of a list of texts, the NULL that ends it included.
 const LIST_ENTRIES: u32 = 8;
 /// Bytes of a pointer.
@@ -126,7 +128,7 @@ impl<'a> Reach<'a> {
     /// Takes from the front of the queue what the purse can pay, and queues what is behind it. The rest has to wait.
     fn spend(&mut self, queue: &mut VecDeque<Candidate>, purse: &mut u32, waiting: &mut Vec<Candidate>, may_cut: bool) {
         while let Some(candidate) = queue.pop_front() {
-            match self.take(&candidate, *purse, queue.len(), may_cut) {
+            match self.take(&candidate, *purse, queue, may_cut) {
                 Some(price) => {
                     *purse -= price;
                     queue.extend(self.behind_last());
@@ -137,7 +139,7 @@ impl<'a> Reach<'a> {
     }
 
     /// What it costs to follow a pointer, while `others` wait. `None` where that is too much.
-    fn take(&mut self, candidate: &Candidate, purse: u32, others: usize, may_cut: bool) -> Option<u32> {
+    fn take(&mut self, candidate: &Candidate, purse: u32, others: &VecDeque<Candidate>, may_cut: bool) -> Option<u32> {
         if self.steps.count() + self.pending() >= self.most_steps {
             return None;
         }
@@ -180,21 +182,19 @@ impl<'a> Reach<'a> {
         candidate: &Candidate,
         (of, element): (TypeId, u16),
         room: u32,
-        others: usize,
+        others: &VecDeque<Candidate>,
     ) -> Option<u32> {
         let element = u32::from(element);
-        let part = room / u32::try_from(others).unwrap_or(u32::MAX).saturating_add(1);
-        let most = match candidate.what {
-            // As many as there are control bytes, where that takes nothing from texts.
-            Followed::Places { .. } if self.fragments.pointers_behind(candidate.what, element).is_empty() => {
-                CONTROL_BYTES.into()
-            }
-            _ => MAX_ELEMENTS,
-        };
+        // What texts need is known, and the same for all.
+        let texts = others.iter().filter(|other| self.is_text(other.what)).count();
+        let owed = texts as u32 * text_price(FIRST_TEXT_BYTES.min(self.limits.string_bytes));
+        let part = room.saturating_sub(owed) / ((others.len() - texts) as u32 + 1);
+        let is_plain = self.fragments.pointers_behind(candidate.what, element).is_empty();
+        let most = if is_plain { MAX_PLAIN_ELEMENTS } else { MAX_ELEMENTS };
         let few = part.checked_div(self.fragments.element_price(of, element))?.clamp(1, most);
         let size = few.min(room.checked_div(element)?) * element;
         let op = match candidate.what {
-            Followed::Ring { .. } | Followed::Block(Block { part: Part::FromFirst, .. }) => RING,
+            Followed::Ring { .. } | Followed::Block(Block { part: Part::FromFirst { .. }, .. }) => RING,
             Followed::Places { .. } => PLACES,
             _ => ELEMENTS,
         };
@@ -250,7 +250,7 @@ impl<'a> Reach<'a> {
             Followed::Tail(Tail { element, .. })
             | Followed::Counted { element, .. }
             | Followed::Until { element, .. }
-            | Followed::Block(Block { element, part: Part::ToEnd | Part::FromStart, .. })
+            | Followed::Block(Block { element, part: Part::ToEnd, .. })
             | Followed::Paired { element, .. } => self.fragments.pointers_behind(what, element.into()).is_empty(),
             _ => false,
         }

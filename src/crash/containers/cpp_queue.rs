@@ -4,6 +4,7 @@ use super::Place;
 use super::cpp_nodes::{each_at, word};
 use crate::crash::decode::unavailable;
 use crate::dwarf::types::TypeId;
+use crate::plan::blocks::elements_in_block_of_libcxx;
 use crate::report::{Address, Value};
 
 /// Bytes of a pointer.
@@ -61,13 +62,9 @@ impl Blocks {
     }
 }
 
-/// What libc++ says of a queue whose table of blocks has these ends. Nothing says how large a block is, but how many there are at least.
+/// What libc++ says of a queue whose table of blocks has these ends.
 fn blocks_of_libcxx((begin, end): (u64, u64), first: u64, count: u64, size: u64) -> Option<Blocks> {
-    /// Bytes of a block of elements that are smaller than this each.
-    const MOST_BYTES: u64 = 4096;
-    /// Elements of a block of larger ones (`__deque_block_size` in the header `deque` of libc++ 14 to 19).
-    const LEAST_ELEMENTS: u64 = 16;
-    let in_block = if size < 256 { MOST_BYTES / size } else { LEAST_ELEMENTS };
+    let in_block = elements_in_block_of_libcxx(size)?;
     let bytes = in_block.checked_mul(size)?;
     let room = (end.checked_sub(begin)? / POINTER_BYTES).checked_mul(in_block)?;
     let is_possible = room < MEMORY_BYTES && first.checked_add(count)? <= room;
