@@ -110,6 +110,28 @@ fn damaged_nodes_end_a_walk() {
     assert_eq!((members.len(), &members[0]["value"], told(circle).0), (1, &"one".into(), "truncated"), "{circle:#}");
 }
 
+/// Guards against elements of a queue in blocks that are looked for where none are.
+#[test]
+fn damaged_blocks_hold_nothing() {
+    let report = report(&[]);
+    let deque = |label| argument(&report, "deque", label);
+    let texts = |label| {
+        let members = deque(label)["target"]["members"].as_array().cloned().unwrap_or_default();
+        members.iter().map(|member| member["value"].clone()).collect::<Vec<_>>()
+    };
+    assert_eq!(
+        (texts("whole"), told(deque("whole")).0),
+        (vec![json!("14"), json!("15"), json!("16"), json!("17")], "exact")
+    );
+    let two = vec![json!("14"), json!("15")];
+    let cut = ("truncated", "only its first 2 of 4 elements were captured");
+    assert_eq!((texts("wild block"), told(deque("wild block"))), (two, cut));
+    assert_eq!((texts("huge")[..2].to_vec(), told(deque("huge")).0), (vec![json!("14"), json!("15")], "truncated"));
+    for label in ["backwards", "between elements", "no room"] {
+        assert_eq!(told(deque(label)), ("unavailable", "it is damaged, or not set yet"), "{label}");
+    }
+}
+
 /// Guards against a record that is torn by a text that changes: lengths and texts of two moments may meet, but each byte is one that was there.
 #[test]
 fn a_text_that_changes_meanwhile_is_one_that_was_there() {

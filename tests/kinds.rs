@@ -223,22 +223,33 @@ macro_rules! kinds {
 kinds! {
     /// Guards against values of C that are told wrongly, or not at all.
     c_by_gcc: "kinds.c", Gcc, ["-O0", "-gdwarf-5"], ["real"], true;
-    c_by_gcc_optimized: "kinds.c", Gcc, ["-O2", "-gdwarf-4"], ["real", "large"], true;
-    c_by_clang: "kinds.c", Clang, ["-O0", "-gdwarf-4"], ["real"], true;
+    c_by_gcc_with_dwarf_4: "kinds.c", Gcc, ["-O0", "-gdwarf-4"], ["real"], true;
+    c_by_gcc_optimized: "kinds.c", Gcc, ["-O2", "-gdwarf-5"], ["real", "large"], true;
+    c_by_gcc_optimized_with_dwarf_4: "kinds.c", Gcc, ["-O2", "-gdwarf-4"], ["real", "large"], true;
+    c_by_clang: "kinds.c", Clang, ["-O0", "-gdwarf-5"], ["real"], true;
+    c_by_clang_with_dwarf_4: "kinds.c", Clang, ["-O0", "-gdwarf-4"], ["real"], true;
     c_by_clang_optimized: "kinds.c", Clang, ["-O2", "-gdwarf-5"], ["real", "by_value", "large"], true;
+    c_by_clang_optimized_with_dwarf_4: "kinds.c", Clang, ["-O2", "-gdwarf-4"], ["real", "by_value", "large"], true;
     /// Guards against containers of C++ that are told without what they hold.
     cpp_by_gpp: "kinds.cpp", Gcc, ["-O0", "-gdwarf-5"], [], true;
-    cpp_by_gpp_optimized: "kinds.cpp", Gcc, ["-O2", "-gdwarf-4"], [], true;
+    cpp_by_gpp_with_dwarf_4: "kinds.cpp", Gcc, ["-O0", "-gdwarf-4"], [], true;
+    cpp_by_gpp_optimized: "kinds.cpp", Gcc, ["-O2", "-gdwarf-5"], [], true;
+    cpp_by_gpp_optimized_with_dwarf_4: "kinds.cpp", Gcc, ["-O2", "-gdwarf-4"], [], true;
     /// clang leaves out the inside of `std::string`, and gdb then tells nothing of it.
-    cpp_by_clangpp: "kinds.cpp", Clang, ["-O0", "-gdwarf-4"], [], false;
+    cpp_by_clangpp_with_dwarf_4: "kinds.cpp", Clang, ["-O0", "-gdwarf-4"], [], false;
     cpp_by_clangpp_with_all_types: "kinds.cpp", Clang, ["-O0", "-gdwarf-5", "-fstandalone-debug"], [], true;
     cpp_by_clangpp_optimized: "kinds.cpp", Clang, ["-O2", "-gdwarf-5"], [], true;
-    /// Guards against libstdc++ being taken for the only library. Its `deque` is not known, nor what its `function` calls; gdb has no printers for it.
-    cpp_with_libcxx: "kinds.cpp", Clang, ["-O0", "-stdlib=libc++"], ["bits", "deque", "queue", "function"], false;
-    cpp_with_libcxx_optimized: "kinds.cpp", Clang, ["-O2", "-stdlib=libc++"], ["bits", "deque", "queue", "function"], false;
+    cpp_by_clangpp_optimized_with_dwarf_4: "kinds.cpp", Clang, ["-O2", "-gdwarf-4"], [], false;
+    /// Guards against libstdc++ being taken for the only library. gdb has no printers for the other one.
+    cpp_with_libcxx: "kinds.cpp", Clang, ["-O0", "-gdwarf-5", "-stdlib=libc++"], [], false;
+    cpp_with_libcxx_and_dwarf_4: "kinds.cpp", Clang, ["-O0", "-gdwarf-4", "-stdlib=libc++"], [], false;
+    cpp_with_libcxx_optimized: "kinds.cpp", Clang, ["-O2", "-gdwarf-5", "-stdlib=libc++"], [], false;
+    cpp_with_libcxx_and_dwarf_4_optimized: "kinds.cpp", Clang, ["-O2", "-gdwarf-4", "-stdlib=libc++"], [], false;
     /// The same for Rust. Of optimized code, gdb stops in what was inlined into a function, and knows no arguments there.
-    rust: "kinds.rs", Gcc, ["-C", "opt-level=0"], [], true;
-    rust_optimized: "kinds.rs", Gcc, ["-C", "opt-level=2", "-C", "debuginfo=2"], [], false;
+    rust: "kinds.rs", Gcc, ["-C", "opt-level=0", "-C", "dwarf-version=5"], [], true;
+    rust_with_dwarf_4: "kinds.rs", Gcc, ["-C", "opt-level=0", "-C", "dwarf-version=4"], [], true;
+    rust_optimized: "kinds.rs", Gcc, ["-C", "opt-level=2", "-C", "dwarf-version=5"], [], false;
+    rust_optimized_with_dwarf_4: "kinds.rs", Gcc, ["-C", "opt-level=2", "-C", "dwarf-version=4"], [], false;
 }
 
 /// Guards against a derived object that is told without its front, and against saying nothing of it where there was no room.

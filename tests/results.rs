@@ -46,9 +46,12 @@ fn without_names(call: &str) -> String {
 fn without_now(call: &str) -> String {
     let mut call = call.to_owned();
     while let Some(at) = call.find(" (now ") {
-        let mut depth = 0;
+        let (mut depth, mut is_text, mut is_escaped) = (0, false, false);
         let end = call[at..].char_indices().find_map(|(index, character)| {
-            depth += i32::from(character == '(') - i32::from(character == ')');
+            // Memory that was freed since may hold brackets as well.
+            is_text ^= character == '"' && !is_escaped;
+            is_escaped = character == '\\' && !is_escaped;
+            depth += i32::from(character == '(' && !is_text) - i32::from(character == ')' && !is_text);
             (index > 1 && depth == 0).then_some(at + index + 1)
         });
         call.replace_range(at..end.expect("a bracket that closes"), "");

@@ -18,7 +18,7 @@ pub const ELEMENTS: u8 = 6;
 /// Like [`ELEMENTS`], but the elements lie in front of the pointer, and there is one more than the integer at `count` says: the places of
 /// a hash table, of which that is the mask.
 pub const PLACES: u8 = 7;
-/// Like [`ELEMENTS`], but the first one is that whose index lies at `offset` in the data captured so far: a queue in a ring.
+/// Like [`ELEMENTS`], but the first one is that whose index was captured before: a queue in a ring, or in blocks. See [`Step::first_at`].
 pub const RING: u8 = 8;
 /// Copies the 8 bytes at `base` of what was captured at the entry: at the return, to follow the pointers of the arguments again (no
 /// [`Outcome`]).
@@ -42,7 +42,7 @@ pub struct Step {
     pub base: u16,
     /// Where in the record's data the number of elements lies.
     pub count: u16,
-    /// Added to the register or the pointer; for [`RING`], where in the record's data the index of the first element lies.
+    /// Added to the register or the pointer; for [`RING`], [`Step::ring_offset`].
     pub offset: i32,
     /// Bytes of an element; 0 if what lies at `count` is no number but the address where the copy ends.
     pub element: u16,
@@ -62,6 +62,25 @@ impl Step {
         }
     }
 
+    /// The `offset` of a [`RING`] whose first element's index lies at `first_at` in the record's data. That many elements which count too lie
+    /// elsewhere, in front of those that the pointer leads to: where the index is one of theirs, the first element here is the first that is read.
+    #[must_use]
+    pub const fn ring_offset(first_at: u16, in_front: u16) -> i32 {
+        (((in_front as u32) << 16) | first_at as u32).cast_signed()
+    }
+
+    /// Of a [`RING`], where in the record's data the index of the first element lies.
+    #[must_use]
+    pub const fn first_at(&self) -> u16 {
+        (self.offset.cast_unsigned() & 0xffff) as u16
+    }
+
+    /// Of a [`RING`], how many elements lie elsewhere, in front of those that the pointer leads to.
+    #[must_use]
+    pub const fn elements_in_front(&self) -> u16 {
+        (self.offset.cast_unsigned() >> 16) as u16
+    }
+
     /// Whether it copies what a pointer leads to that was captured before.
     #[must_use]
     pub const fn follows(&self) -> bool {
@@ -77,7 +96,10 @@ impl Step {
                 let places = if count < room { count + 1 } else { room };
                 base.wrapping_sub(places * self.element as u64)
             }
-            RING => base.wrapping_add(first.wrapping_mul(self.element as u64)),
+            RING => {
+                let first = first.saturating_sub(self.elements_in_front() as u64);
+                base.wrapping_add(first.wrapping_mul(self.element as u64))
+            }
             _ => base.wrapping_add_signed(self.offset as i64),
         }
     }

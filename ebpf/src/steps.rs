@@ -190,7 +190,7 @@ impl Output {
         let limit = u32::from(step.size).min(MAX_COPY_BYTES);
         let base = captured(self.header, self.data, step.base);
         let count = captured(self.header, self.data, step.count) & mask_of(step.count_size);
-        let first = if step.op == RING { captured(self.header, self.data, step.offset as u16) } else { 0 };
+        let first = if step.op == RING { captured(self.header, self.data, step.first_at()) } else { 0 };
         // No element is smaller than a byte: more than the limit is too much whatever its size.
         let wanted = match step.element {
             // Up to an address. One before the beginning is as far as can be.

@@ -48,16 +48,22 @@ pub fn object_at(decoder: &Decoder<'_>, behind: &dyn Pointees, to: TypeId, size:
 /// The class of the object at `address`, and how many bytes in front of it that begins.
 fn class_of(decoder: &Decoder<'_>, behind: &dyn Pointees, to: TypeId, address: Address) -> Option<(String, u64)> {
     has_table(decoder, to).then_some(())?;
-    // The first word of an object with virtual functions is a pointer to the table of its class (Itanium C++ ABI, 2.4).
-    let word = behind.bytes(Avma(address.0), WORD_BYTES);
-    let table = u64::from_le_bytes(word.get(0, WORD_BYTES).ok()?.try_into().ok()?);
+    let (class, table) = class_by_table(behind, address)?;
     let symbols = behind.symbols()?;
-    let symbol = symbol_of_table(symbols, Address(table))?;
-    let class = symbol.strip_prefix("vtable for ")?.rsplit_once('+')?.0;
     // Two words in front of the methods is what leads from here to the top of the object (the same, 2.5.2): no loader changes it.
     let to_top = table.checked_sub(2 * WORD_BYTES as u64).and_then(|at| symbols.word_in_file(Avma(at)))?;
     let before = u64::try_from(to_top.cast_signed().checked_neg()?).ok()?;
-    Some((class.to_owned(), before))
+    Some((class, before))
+}
+
+/// The class of the object at `address`, which has virtual functions, and where its table of methods is.
+pub fn class_by_table(behind: &dyn Pointees, address: Address) -> Option<(String, u64)> {
+    // The first word of such an object is a pointer to the table of its class (Itanium C++ ABI, 2.4).
+    let word = behind.bytes(Avma(address.0), WORD_BYTES);
+    let table = u64::from_le_bytes(word.get(0, WORD_BYTES).ok()?.try_into().ok()?);
+    let symbol = symbol_of_table(behind.symbols()?, Address(table))?;
+    let class = symbol.strip_prefix("vtable for ")?.rsplit_once('+')?.0;
+    Some((class.to_owned(), table))
 }
 
 /// Whether values of a type begin with the pointer to a table of methods.

@@ -54,7 +54,7 @@ impl Recorded {
                 data.get(at..).and_then(|data| data.first_chunk()).map_or(0, |word| u64::from_le_bytes(*word))
             };
             let base = word(step.base.into());
-            let first = if step.op == RING { word(usize::try_from(step.offset).unwrap_or(usize::MAX)) } else { 0 };
+            let first = if step.op == RING { word(step.first_at().into()) } else { 0 };
             if step.follows() && base != 0 {
                 recorded.add(step, Avma(step.address(base, word(step.count.into()), first)), output);
             }

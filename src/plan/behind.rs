@@ -28,6 +28,8 @@ pub fn pointers_behind(what: Followed, captured: u32, types: &TypeTable) -> Vec<
             (0..captured / POINTER_BYTES).map(text).collect()
         }
         Followed::Node(node) => pointers_of_node(&node, captured, types),
+        Followed::Blocks(blocks) => blocks.pointers(),
+        Followed::Edges(edges) => edges.pointers(),
         _ => what
             .elements()
             .map_or_else(Vec::new, |(of, element)| pointers_of_elements(of, element.into(), captured, types)),

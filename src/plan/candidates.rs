@@ -1,7 +1,8 @@
 //! Values that are captured in; the pointers in them that have a place in a record, and could be followed, out.
 
+use super::counted::count_at;
 use super::pointers::pointers_in;
-use super::reach::{Candidate, count_at};
+use super::reach::Candidate;
 use super::shape::is_c_string;
 use super::steps::{Count, StepList};
 use super::{ArgumentPlan, Followed, PieceSource, Source};
@@ -50,7 +51,7 @@ fn paired(
     let number = arguments.get(length)?;
     let bytes = u16::try_from(types.resolve(number.ty).size?).ok()?;
     let at = data_offset(&number.pieces, 0, bytes.into(), steps)?;
-    let count = Count { at, size: bytes, element, first: 0 };
+    let count = Count { at, size: bytes, element, ..Count::default() };
     let is_aligned = base.is_multiple_of(8) && matches!(bytes, 1 | 2 | 4 | 8) && at.is_multiple_of(bytes.into());
     is_aligned.then(|| Candidate::of_argument(index, 0, base, what, Some(count)).whole())
 }

@@ -4,6 +4,8 @@
 //! here beyond it is said at its place.
 
 use super::Followed;
+use super::blocks::{Blocks, Which};
+use super::edges::Edges;
 use super::layout::{Found, element_offset, find, pointee};
 use super::nodes::{Links, Node};
 use super::pointers::{base_name, followable};
@@ -12,10 +14,10 @@ use crate::dwarf::types::{Aggregate, Type, TypeId, TypeKind, TypeTable};
 
 /// Control bytes of a hash table that are captured: those of one group, which every table has at least
 /// (<https://abseil.io/about/design/swisstables>, which hashbrown follows).
-const CONTROL_BYTES: u16 = 16;
+pub(super) const CONTROL_BYTES: u16 = 16;
 
 /// Bytes of a `std::vector<bool>`.
-const BIT_BYTES: u16 = 32;
+pub(super) const BIT_BYTES: u16 = 32;
 
 /// A pointer in a container, and what it leads to: both counted from the start of the container.
 pub type Lead = (u64, Followed);
@@ -44,7 +46,8 @@ pub fn leads(ty: &Type, aggregate: &Aggregate, types: &TypeTable) -> Option<Vec<
         "std::basic_string" => container.text(),
         "std::basic_string_view" => container.view(&["_M_str"], &["_M_len"]),
         "std::span" => container.view(&["_M_ptr"], &["_M_extent_value"]),
-        "std::vector" | "std::deque" => container.between(&["_M_start"], &["_M_finish"]),
+        "std::vector" => container.between(&["_M_start"], &["_M_finish"]),
+        "std::deque" => container.blocks(),
         "std::list" => container.chain("_M_node", "_M_next"),
         "std::forward_list" => container.chain("_M_head", "_M_next"),
         "std::_Hashtable" => container.hash_nodes(),
@@ -84,6 +87,15 @@ pub fn text_pointer(string: &Aggregate, types: &TypeTable) -> Option<(u64, TypeI
     has_one_word.then_some((holder.at, *string.parameters.first()?))
 }
 
+/// Where in an inner node of a B-tree of Rust the pointers to those below it lie. Their type is that which a leaf's parent has.
+#[must_use]
+pub fn edges_in_node(leaf: TypeId, types: &TypeTable) -> Option<u64> {
+    let TypeKind::Aggregate(leaf) = &types.resolve(leaf).kind else { return None };
+    let inner = find(leaf, "parent", types)?.variant("Some", types)?.first_pointer(types)?;
+    let TypeKind::Aggregate(inner) = &types.resolve(pointee(inner.ty, types)?).kind else { return None };
+    Some(find(inner, "edges", types)?.at)
+}
+
 /// A type that may be a container.
 pub(super) struct Container<'t> {
     pub(super) ty: &'t Type,
@@ -113,7 +125,7 @@ impl<'t> Container<'t> {
     }
 
     /// Bytes of an element that a step can count.
-    fn element(&self, of: TypeId) -> Option<u16> {
+    pub(super) fn element(&self, of: TypeId) -> Option<u16> {
         self.types.resolve(of).size.and_then(|size| u16::try_from(size).ok()).filter(|size| *size > 0)
     }
 
@@ -144,22 +156,32 @@ impl<'t> Container<'t> {
         Some(vec![self.counted(pointer.at, self.find("len")?.at, self.parameter(0)?)?])
     }
 
-    /// A queue in a ring: what it holds begins at `head`.
+    /// A queue in a ring: what it holds begins at `head`, and goes on at the start of its buffer.
     fn rust_queue(&self) -> Option<Vec<Lead>> {
         let pointer = self.within(&self.find("buf")?, "ptr")?.first_pointer(self.types)?;
         let of = self.parameter(0)?;
         let (first_at, length_at) = (self.find("head")?.at, self.find("len")?.at);
         let (first_at, length_at) = (u32::try_from(first_at).ok()?, u32::try_from(length_at).ok()?);
-        Some(vec![(pointer.at, Followed::Ring { first_at, length_at, element: self.element(of)?, of })])
+        let ring = Followed::Ring { first_at, length_at, element: self.element(of)?, of };
+        Some(vec![(pointer.at, ring), self.counted(pointer.at, length_at.into(), of)?])
     }
 
-    /// Its root, which is all of a small tree.
+    /// Its root, which is all of a small tree, and the nodes below in which its smallest elements are.
     fn rust_tree(&self) -> Option<Vec<Lead>> {
-        let pointer = self.find("root")?.variant("Some", self.types)?;
-        let pointer = self.within(&pointer, "node")?.first_pointer(self.types)?;
+        let root = self.find("root")?.variant("Some", self.types)?;
+        let pointer = self.within(&root, "node")?.first_pointer(self.types)?;
         let of = pointee(pointer.ty, self.types)?;
         let bytes = u16::try_from(self.types.resolve(of).size?).ok()?;
-        Some(vec![(pointer.at, Followed::Node(Node { of, at: 0, bytes, links: Links::None }))])
+        let node = Node { of, at: 0, bytes, links: Links::None };
+        let edges = self.edges(&root, node).map(|edges| (pointer.at, Followed::Edges(edges)));
+        Some([Some((pointer.at, Followed::Node(node))), edges].into_iter().flatten().collect())
+    }
+
+    /// Those of the root, if it is an inner node.
+    fn edges(&self, root: &Found<'t>, leaf: Node) -> Option<Edges> {
+        let height = self.within(root, "height")?;
+        let edges_at = edges_in_node(leaf.of, self.types)?;
+        Edges::of_root(u32::try_from(height.at).ok()?, u16::try_from(edges_at).ok()?, leaf)
     }
 
     /// Before the control bytes, one for each place, lie the elements, the first one nearest.
@@ -186,7 +208,7 @@ impl<'t> Container<'t> {
         Some(vec![self.counted(pointer.at, length.at, pointee(pointer.ty, self.types)?)?])
     }
 
-    /// What lies between two pointers. Of a queue in blocks, that is what the first block holds.
+    /// What lies between two pointers.
     pub(super) fn between(&self, start: &[&str], end: &[&str]) -> Option<Vec<Lead>> {
         let [start, end] = [start, end].map(|names| self.find_any(names));
         let (start, end) = (start?.first_pointer(self.types)?, end?.first_pointer(self.types)?);
@@ -197,6 +219,18 @@ impl<'t> Container<'t> {
             return Some(vec![(start.at, Followed::Bytes(BIT_BYTES))]);
         }
         Some(vec![(start.at, Followed::Until { end_at, element: self.element(of)?, of })])
+    }
+
+    /// A queue in blocks: what the first one holds, or as much behind that as if it went on there; and what is in the one behind it.
+    fn blocks(&self) -> Option<Vec<Lead>> {
+        let mut leads = self.between(&["_M_start"], &["_M_finish"])?;
+        let (start, finish) = (self.find("_M_start")?, self.find("_M_finish")?);
+        let [last, end] = ["_M_node", "_M_cur"].map(|name| self.within(&finish, name));
+        let (last_at, end_at) = (u32::try_from(last?.at).ok()?, u32::try_from(end?.at).ok()?);
+        let (_, Followed::Until { element, of, .. }) = *leads.first()? else { return None };
+        let which = Which::Second { last_at, end_at };
+        leads.push((self.within(&start, "_M_node")?.at, Followed::Blocks(Blocks { of, element, which })));
+        Some(leads)
     }
 
     /// Nodes of which each begins with a pointer to the next one, or with what `head` is the first of.

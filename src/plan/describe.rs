@@ -96,7 +96,11 @@ fn describe_step(step: &Step, arch: &dyn Architecture) -> String {
         }
         RING => {
             let Step { count, element, .. } = step;
-            format!("place of {size} bytes for [{count}] times {element} bytes at [{base}] from number [{offset}] on")
+            let first = match step.elements_in_front() {
+                0 => format!("[{}]", step.first_at()),
+                in_front => format!("[{}]-{in_front}", step.first_at()),
+            };
+            format!("place of {size} bytes for [{count}] times {element} bytes at [{base}] from number {first} on")
         }
         other => format!("unknown step {other}"),
     }
@@ -169,7 +173,9 @@ impl Behind<'_> {
                     format!("{pointer}: elements")
                 }
                 Followed::Tail(Tail { count: None, .. }) => format!("{pointer}: text"),
-                Followed::Tail(_) => format!("{pointer}: elements"),
+                Followed::Tail(_) | Followed::Block(_) => format!("{pointer}: elements"),
+                Followed::Edges(_) => format!("*{pointer}: edges"),
+                Followed::Blocks(_) => format!("{pointer}: table of blocks"),
                 Followed::Bytes(_) => format!("{pointer}: bytes"),
                 Followed::Front { .. } => format!("{pointer}: in front of it"),
                 Followed::Node(_) => format!("*{pointer}: node"),

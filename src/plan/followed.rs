@@ -1,5 +1,7 @@
 //! What a pointer leads to, as far as a plan cares: how much of it there is, and where it says so.
 
+use super::blocks::{Block, Blocks};
+use super::edges::Edges;
 use super::nodes::Node;
 use super::tails::Tail;
 use crate::dwarf::types::TypeId;
@@ -61,6 +63,12 @@ pub enum Followed {
         /// What is in one that is not empty.
         of: TypeId,
     },
+    /// The table of a queue in blocks (C++'s `std::deque`).
+    Blocks(Blocks),
+    /// A block that such a table leads to.
+    Block(Block),
+    /// What leads from a node of a B-tree to those below (Rust's `BTreeMap`).
+    Edges(Edges),
     /// So many bytes.
     Bytes(u16),
     /// A node of a container (C++'s `std::map`).
@@ -93,12 +101,15 @@ impl Followed {
                 Self::Ring { first_at: moved(first_at)?, length_at: moved(length_at)?, element, of }
             }
             Self::Places { mask_at, element, of } => Self::Places { mask_at: moved(mask_at)?, element, of },
+            Self::Blocks(blocks) => Self::Blocks(blocks.moved(moved)?),
+            Self::Edges(edges) => Self::Edges(edges.moved(moved)?),
             Self::CString
             | Self::Paired { .. }
             | Self::Value(_)
             | Self::Texts
             | Self::Bytes(_)
             | Self::Node(_)
+            | Self::Block(_)
             | Self::Front { .. }
             | Self::Tail(_) => self,
         })
@@ -112,6 +123,8 @@ impl Followed {
             Self::Until { end_at, .. } => Some(end_at),
             Self::Ring { first_at, length_at, .. } => Some(first_at.max(length_at)),
             Self::Places { mask_at, .. } => Some(mask_at),
+            Self::Blocks(blocks) => Some(blocks.last_word()),
+            Self::Edges(edges) => Some(edges.last_word()),
             _ => None,
         }
     }
@@ -125,6 +138,7 @@ impl Followed {
             | Self::Paired { element, of, .. }
             | Self::Ring { element, of, .. }
             | Self::Places { element, of, .. }
+            | Self::Block(Block { element, of, .. })
             | Self::Tail(Tail { element, of, count: Some(_), .. }) => Some((of, element)),
             _ => None,
         }

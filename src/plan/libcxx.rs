@@ -1,10 +1,14 @@
 //! libc++'s containers: how a plan reaches what they hold. Names are those of versions 14 to 19.
 
 use super::Followed;
-use super::containers::{Container, Lead};
+use super::blocks::{Blocks, Which, elements_in_block_of_libcxx};
+use super::containers::{BIT_BYTES, Container, Lead};
 use super::layout::{Found, element_offset, find, pointee};
 use super::nodes::{Links, Node};
 use crate::dwarf::types::{Aggregate, TypeId, TypeKind, TypeTable};
+
+/// Bytes of what a `std::function` calls: the pointer to its table of methods, and the first word behind that.
+const CALLEE_BYTES: u16 = 16;
 
 impl<'t> Container<'t> {
     /// The same as [`super::containers::leads`] for a type of this name.
@@ -12,7 +16,9 @@ impl<'t> Container<'t> {
         match name {
             "std::basic_string" => self.long_text(),
             "std::basic_string_view" | "std::span" => self.view(&["__data_", "__data"], &["__size_", "__size"]),
-            "std::vector" => self.between(&["__begin_"], &["__end_"]),
+            "std::vector" => self.between(&["__begin_"], &["__end_"]).or_else(|| self.bits()),
+            "std::deque" => self.blocks_of_libcxx(),
+            "std::function" => self.callee(),
             "std::list" => self.linked(&["__end_"]),
             "std::forward_list" => self.linked(&["__before_begin_"]),
             "std::__hash_table" => self.hashed(),
@@ -20,6 +26,30 @@ impl<'t> Container<'t> {
             "std::shared_ptr" | "std::weak_ptr" => self.only("__ptr_"),
             _ => None,
         }
+    }
+
+    /// `std::vector<bool>`, which says how many bits there are.
+    fn bits(&self) -> Option<Vec<Lead>> {
+        let (begin, _) = (self.find("__begin_")?.first_pointer(self.types)?, self.find("__size_")?);
+        Some(vec![(begin.at, Followed::Bytes(BIT_BYTES))])
+    }
+
+    /// A queue in blocks, which a table of pointers leads to.
+    fn blocks_of_libcxx(&self) -> Option<Vec<Lead>> {
+        let table = self.within(&self.find("__map_")?, "__begin_")?;
+        let of = pointee(pointee(table.ty, self.types)?, self.types)?;
+        let (first, length) = (self.find("__start_")?, size_in(self.find("__size_")?, self.types)?);
+        let (length_at, first_at) = (u32::try_from(length.at).ok()?, u32::try_from(first.at).ok()?);
+        let element = self.element(of)?;
+        let in_block = u16::try_from(elements_in_block_of_libcxx(element.into())?).ok()?;
+        let which = Which::FirstTwo { length_at, first_at, in_block };
+        Some(vec![(table.at, Followed::Blocks(Blocks { of, element, which }))])
+    }
+
+    /// What a `std::function` calls is in an object, whose class says what it is; a pointer to a function is the first thing in it.
+    fn callee(&self) -> Option<Vec<Lead>> {
+        let object = callee(self.aggregate, self.types)?;
+        Some(vec![(object.at, Followed::Bytes(CALLEE_BYTES))])
     }
 
     /// A long text; a short one lies in the string itself, and what is then read here is not shown.
@@ -72,6 +102,26 @@ impl<'t> Container<'t> {
         let behind_color = u64::from(link("__is_black_")?) + 1;
         let node = Node::new(of, element_offset(behind_color, of, self.types)?, links, self.types)?;
         Some(vec![(first.at, Followed::Node(node))])
+    }
+}
+
+/// The pointer to what a `std::function` calls.
+#[must_use]
+pub fn callee<'t>(function: &'t Aggregate, types: &'t TypeTable) -> Option<Found<'t>> {
+    let outer = find(function, "__f_", types)?;
+    let TypeKind::Aggregate(inner) = &types.resolve(outer.ty).kind else { return None };
+    let pointer = find(inner, "__f_", types).filter(|inner| pointee(inner.ty, types).is_some())?;
+    Some(Found { at: outer.at.checked_add(pointer.at)?, ..pointer })
+}
+
+/// A size itself, or the number in it: sizes share their place with objects that have no size.
+fn size_in<'t>(size: Found<'t>, types: &'t TypeTable) -> Option<Found<'t>> {
+    match &types.resolve(size.ty).kind {
+        TypeKind::Aggregate(pair) => {
+            let number = find(pair, "__value_", types)?;
+            Some(Found { at: size.at.checked_add(number.at)?, ..number })
+        }
+        _ => Some(size),
     }
 }
 

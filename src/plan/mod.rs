@@ -4,21 +4,24 @@
 //! side interprets, and which later says what the recorded bytes mean.
 
 mod behind;
+pub mod blocks;
 pub mod build;
 mod candidates;
 pub mod capture;
 pub mod containers;
 mod contradiction;
+mod counted;
 pub mod describe;
 #[cfg(test)]
 mod described;
+pub mod edges;
 mod exit;
 #[cfg(test)]
 mod fixture;
 mod followed;
 pub mod fragments;
 pub mod layout;
-mod libcxx;
+pub mod libcxx;
 pub mod locate;
 mod moves;
 pub mod nodes;

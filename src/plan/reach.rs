@@ -10,11 +10,14 @@ use std::collections::VecDeque;
 use lastwords_abi::step::{ELEMENTS, OUTCOME_BYTES, PLACES, RING};
 use lastwords_abi::{MAX_COPY_BYTES, MAX_STEPS, align8};
 
+use super::blocks::{Block, Part};
+use super::containers::CONTROL_BYTES;
+use super::counted::{aim_at, count_behind};
 use super::fragments::Fragments;
 use super::nodes::Node;
 use super::pointers::followable;
 use super::steps::{Aim, Count, StepList};
-use super::tails::{Tail, TailCount};
+use super::tails::Tail;
 use super::{Follow, Followed, Limits};
 use crate::dwarf::types::TypeId;
 
@@ -24,6 +27,8 @@ pub(super) const FIRST_TEXT_BYTES: u32 = 32;
 const LEAST_PART_BYTES: u32 = 32;
 /// Elements whose own pointers are followed, at the most.
 pub(super) const MAX_ELEMENTS: u32 = 8;
+/// Elements in a place of their own that point to nothing, at the most: of a hash table, as many as control bytes are captured.
+const MAX_PLAIN_ELEMENTS: u32 = CONTROL_BYTES as u32;
 /// Pointers of a list of texts, the NULL that ends it included.
 const LIST_ENTRIES: u32 = 8;
 /// Bytes of a pointer.
@@ -53,7 +58,16 @@ pub struct Candidate {
 impl Candidate {
     /// A pointer in an argument itself.
     pub fn of_argument(argument: usize, at: u32, base: u32, what: Followed, count: Option<Count>) -> Self {
-        Self { argument, at, aim: base.into(), what, count, level: level_of(what), is_argument: false, parent: None }
+        Self {
+            argument,
+            at,
+            aim: aim_at(what, base),
+            what,
+            count,
+            level: level_of(what),
+            is_argument: false,
+            parent: None,
+        }
     }
 
     /// The argument consists of it.
@@ -114,7 +128,7 @@ impl<'a> Reach<'a> {
     /// Takes from the front of the queue what the purse can pay, and queues what is behind it. The rest has to wait.
     fn spend(&mut self, queue: &mut VecDeque<Candidate>, purse: &mut u32, waiting: &mut Vec<Candidate>, may_cut: bool) {
         while let Some(candidate) = queue.pop_front() {
-            match self.take(&candidate, *purse, queue.len(), may_cut) {
+            match self.take(&candidate, *purse, queue, may_cut) {
                 Some(price) => {
                     *purse -= price;
                     queue.extend(self.behind_last());
@@ -125,7 +139,7 @@ impl<'a> Reach<'a> {
     }
 
     /// What it costs to follow a pointer, while `others` wait. `None` where that is too much.
-    fn take(&mut self, candidate: &Candidate, purse: u32, others: usize, may_cut: bool) -> Option<u32> {
+    fn take(&mut self, candidate: &Candidate, purse: u32, others: &VecDeque<Candidate>, may_cut: bool) -> Option<u32> {
         if self.steps.count() + self.pending() >= self.most_steps {
             return None;
         }
@@ -140,6 +154,8 @@ impl<'a> Reach<'a> {
         }
         let size = match candidate.what {
             Followed::Bytes(bytes) | Followed::Node(Node { bytes, .. }) | Followed::Front { bytes, .. } => bytes.into(),
+            Followed::Blocks(blocks) => blocks.table_bytes().into(),
+            Followed::Edges(edges) => edges.captured_bytes().into(),
             Followed::Texts => LIST_ENTRIES * POINTER_BYTES,
             Followed::Value(ty) if candidate.level <= self.limits.depth => {
                 u32::try_from(followable(ty, self.fragments.types())?).unwrap_or(u32::MAX).min(MAX_COPY_BYTES)
@@ -151,7 +167,11 @@ impl<'a> Reach<'a> {
             false if may_cut && room >= LEAST_PART_BYTES => room,
             false => return None,
         };
-        let step = self.steps.follow(candidate.aim, size)?;
+        let step = match candidate.count {
+            // A table of pointers, of which there may be less.
+            Some(count) => self.steps.elements(ELEMENTS, candidate.aim, count, size)?,
+            None => self.steps.follow(candidate.aim, size)?,
+        };
         self.taken.push((*candidate, Some(step)));
         Some(OUTCOME_BYTES + align8(size))
     }
@@ -162,14 +182,19 @@ impl<'a> Reach<'a> {
         candidate: &Candidate,
         (of, element): (TypeId, u16),
         room: u32,
-        others: usize,
+        others: &VecDeque<Candidate>,
     ) -> Option<u32> {
         let element = u32::from(element);
-        let part = room / u32::try_from(others).unwrap_or(u32::MAX).saturating_add(1);
-        let few = part.checked_div(self.fragments.element_price(of, element))?.clamp(1, MAX_ELEMENTS);
+        // What texts need is known, and the same for all.
+        let texts = others.iter().filter(|other| self.is_text(other.what)).count();
+        let owed = texts as u32 * text_price(FIRST_TEXT_BYTES.min(self.limits.string_bytes));
+        let part = room.saturating_sub(owed) / ((others.len() - texts) as u32 + 1);
+        let is_plain = self.fragments.pointers_behind(candidate.what, element).is_empty();
+        let most = if is_plain { MAX_PLAIN_ELEMENTS } else { MAX_ELEMENTS };
+        let few = part.checked_div(self.fragments.element_price(of, element))?.clamp(1, most);
         let size = few.min(room.checked_div(element)?) * element;
         let op = match candidate.what {
-            Followed::Ring { .. } => RING,
+            Followed::Ring { .. } | Followed::Block(Block { part: Part::FromFirst { .. }, .. }) => RING,
             Followed::Places { .. } => PLACES,
             _ => ELEMENTS,
         };
@@ -191,10 +216,10 @@ impl<'a> Reach<'a> {
             let aim = match what {
                 Followed::Tail(tail) => Aim { base: parent.aim.base, offset: i32::try_from(tail.at).ok()? },
                 Followed::Front { bytes, .. } => Aim { base: parent.aim.base, offset: -i32::from(bytes) },
-                _ => place(at).filter(|base| base.is_multiple_of(POINTER_BYTES))?.into(),
+                _ => aim_at(what, place(at).filter(|base| base.is_multiple_of(POINTER_BYTES))?),
             };
             let (argument, level) = (parent.argument, parent.level + level_of(what));
-            let count = count_at(what, place)?;
+            let count = count_behind(parent.count, what, place)?;
             Some(Candidate { argument, at, aim, what, count, level, is_argument: false, parent: Some(index) })
         };
         let captured = self.steps.size(*step).unwrap_or(0);
@@ -225,6 +250,7 @@ impl<'a> Reach<'a> {
             Followed::Tail(Tail { element, .. })
             | Followed::Counted { element, .. }
             | Followed::Until { element, .. }
+            | Followed::Block(Block { element, part: Part::ToEnd, .. })
             | Followed::Paired { element, .. } => self.fragments.pointers_behind(what, element.into()).is_empty(),
             _ => false,
         }
@@ -244,27 +270,6 @@ fn level_of(what: Followed) -> u32 {
     u32::from(matches!(what, Followed::Value(_)))
 }
 
-/// Where in a record's data the length or the end of what a pointer leads to is, from where bytes of its value are. The outer `None` where
-/// there should be one, and it has no place.
-pub fn count_at(what: Followed, offset: impl Fn(u32) -> Option<u32>) -> Option<Option<Count>> {
-    let word = |at| offset(at).filter(|at| at.is_multiple_of(POINTER_BYTES));
-    let count = |at, element| word(at).map(|at| Some(Count { at, size: 8, element, first: 0 }));
-    match what {
-        Followed::Str { length_at } => count(length_at, 1),
-        Followed::Counted { length_at, element, .. } => count(length_at, element),
-        Followed::Until { end_at, .. } => count(end_at, 0),
-        Followed::Places { mask_at, element, .. } => count(mask_at, element),
-        Followed::Tail(Tail { element, count: Some(TailCount { at, size, .. }), .. }) => {
-            let at = offset(at).filter(|at| at.is_multiple_of(size.into()))?;
-            Some(Some(Count { at, size, element, first: 0 }))
-        }
-        Followed::Ring { first_at, length_at, element, .. } => {
-            Some(Some(Count { at: word(length_at)?, size: 8, element, first: word(first_at)? }))
-        }
-        _ => Some(None),
-    }
-}
-
 /// What a text of at most `limit` bytes costs.
 pub(super) fn text_price(limit: u32) -> u32 {
     OUTCOME_BYTES + align8(limit + 1)
@@ -274,6 +279,7 @@ pub(super) fn text_price(limit: u32) -> u32 {
 mod tests {
     use super::*;
     use crate::dwarf::types::{Aggregate, Member, Type, TypeId, TypeKind, TypeTable};
+    use crate::plan::counted::count_at;
     use crate::plan::pointers::pointers_in;
 
     /// A structure of `size` bytes, which begins with a pointer to another one like it.

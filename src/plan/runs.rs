@@ -70,7 +70,10 @@ fn placed(step: Step, ahead: u32) -> Step {
     }
     // Plans keep all of a record within 32 KiB.
     let ahead = u16::try_from(ahead).unwrap_or(u16::MAX);
-    let offset = if step.op == RING { step.offset.saturating_add(ahead.into()) } else { step.offset };
+    let offset = match step.op {
+        RING => Step::ring_offset(step.first_at().saturating_add(ahead), step.elements_in_front()),
+        _ => step.offset,
+    };
     Step { base: step.base.saturating_add(ahead), count: step.count.saturating_add(ahead), offset, ..step }
 }
 
@@ -129,5 +132,13 @@ mod tests {
         let again = Step { count: 112, ..word(112) };
         assert_eq!(run, [register(14), Step { count: 96, ..follow(96, 24) }, again, string]);
         assert_eq!(run_of(&[register(14)], &ExitPlan::default()), [register(14)]);
+        let ring = |base, first_at| Step {
+            op: RING,
+            base,
+            count: base,
+            offset: Step::ring_offset(first_at, 170),
+            ..Step::default()
+        };
+        assert_eq!(run_of(&[register(14), ring(0, 8)], &exit)[1], ring(96, 104), "an index has a place too");
     }
 }

@@ -40,7 +40,7 @@ impl Aim {
 }
 
 /// How much a counted step copies.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Count {
     /// Where in a record's data the number lies.
     pub at: u32,
@@ -50,6 +50,8 @@ pub struct Count {
     pub element: u16,
     /// Where in a record's data the index of the first one lies, for what does not begin at the pointer.
     pub first: u32,
+    /// How many of them lie elsewhere, in front of what the pointer leads to.
+    pub in_front: u16,
 }
 
 impl Count {
@@ -107,7 +109,10 @@ impl StepList {
     /// Captures elements into a place of `size` bytes, in which pointers can be followed; `op` says where they lie.
     pub fn elements(&mut self, op: u8, aim: impl Into<Aim>, count: Count, size: u32) -> Option<usize> {
         let step = count.step(aim.into().step(op, size)?)?;
-        let offset = if op == RING { i32::from(u16::try_from(count.first).ok()?) } else { step.offset };
+        let offset = match op {
+            RING => Step::ring_offset(u16::try_from(count.first).ok()?, count.in_front),
+            _ => step.offset,
+        };
         self.push(Step { offset, ..step })
     }
 

@@ -1,14 +1,15 @@
 //! C++'s lists whose elements lie next to each other.
 
 use super::Place;
+use super::bits;
 use super::elements::list_at;
-use crate::crash::decode::{list, missing, unavailable};
-use crate::report::{State, Value};
+use crate::crash::decode::unavailable;
+use crate::report::Value;
 
 /// `std::vector`.
 pub fn vector(place: Place<'_>, value: &Value) -> Option<Value> {
     if place.find("_M_offset").is_some() {
-        return bits(place, value);
+        return bits::vector(place, value);
     }
     let [start, end, room] = ["_M_start", "_M_finish", "_M_end_of_storage"].map(|name| place.find(name));
     let (start, of) = (start?, start?.pointee()?);
@@ -21,33 +22,6 @@ pub fn vector(place: Place<'_>, value: &Value) -> Option<Value> {
         return Some(unavailable(Value { address: Some(first), ..value.clone() }, reason));
     };
     Some(list_at(&place, value, of, first, bytes / size))
-}
-
-/// `std::vector<bool>`: bits of words, from the one that `_M_offset` counts on.
-fn bits(place: Place<'_>, value: &Value) -> Option<Value> {
-    let (start, end) = (place.find("_M_start")?, place.find("_M_finish")?);
-    let bit_of = |place: &Place<'_>| Some((place.find("_M_p")?.address()?, place.find("_M_offset")?.number()?));
-    let ((first, skip), (last, end)) = (bit_of(&start)?, bit_of(&end)?);
-    let value = Value { address: Some(first), ..value.clone() };
-    let words = last.0.checked_sub(first.0).and_then(|bytes| bytes.checked_mul(8)?.checked_add(end)?.checked_sub(skip));
-    let Some(count) = words.filter(|bits| *bits < 1 << 47) else {
-        return Some(unavailable(value, "it is damaged, or not set yet".into()));
-    };
-    let shown = count.min(place.behind.max_elements());
-    let wanted = (skip.checked_add(shown)?).div_ceil(8) as usize;
-    let bytes = place.behind.bytes(crate::address::Avma(first.0), wanted);
-    let known = match bytes.get(0, wanted) {
-        Ok(known) => known,
-        Err(gap) => return Some(missing(Value { length: Some(count), ..value }, gap)),
-    };
-    let bit = |bit: u64| known.get((bit / 8) as usize).is_some_and(|byte| byte >> (bit % 8) & 1 == 1);
-    let elements = (skip..skip + shown).map(|at| Value {
-        ty: "bool".into(),
-        state: State::Exact,
-        value: bit(at).into(),
-        ..Value::default()
-    });
-    Some(list(Value { length: Some(count), ..value }, elements.collect(), count))
 }
 
 /// `std::array`.

@@ -233,7 +233,8 @@ fn hash_table(place: Place<'_>) -> Option<Walk> {
     walk_of(table, place.find("_M_element_count")?.number()?)
 }
 
-fn word(behind: &dyn Pointees, at: u64) -> Option<u64> {
+/// The 8 bytes at an address.
+pub fn word(behind: &dyn Pointees, at: u64) -> Option<u64> {
     let bytes = behind.bytes(Avma(at), 8);
     Some(u64::from_le_bytes(bytes.get(0, 8).ok()?.try_into().ok()?))
 }

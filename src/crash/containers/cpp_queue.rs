@@ -1,23 +1,86 @@
-//! C++'s queues in blocks: `deque`, as libstdc++ has it.
+//! C++'s queues in blocks: `deque`, of both libraries. A table of pointers says where the blocks are, which have the same size.
 
 use super::Place;
-use super::cpp_nodes::each_at;
-use crate::address::Avma;
+use super::cpp_nodes::{each_at, word};
 use crate::crash::decode::unavailable;
+use crate::dwarf::types::TypeId;
+use crate::plan::blocks::elements_in_block_of_libcxx;
 use crate::report::{Address, Value};
 
-/// `std::deque`.
+/// Bytes of a pointer.
+const POINTER_BYTES: u64 = 8;
+/// No process has more memory than this (psABI, 3.3.3).
+const MEMORY_BYTES: u64 = 1 << 47;
+
+/// `std::deque` of libstdc++.
 pub fn deque(place: Place<'_>, value: &Value) -> Option<Value> {
-    let blocks = Blocks::of(&place)?;
-    let count = blocks.count();
-    let value = Value { address: Some(Address(blocks.first)), length: count, ..value.clone() };
-    let Some(count) = count else { return Some(unavailable(value, "it is damaged, or not set yet".into())) };
-    Some(each_at(&place, value, blocks.of, count, |index| blocks.address_of(&place, index).map(Address)))
+    let ends = Ends::of(&place)?;
+    Some(told(&place, value, ends.of, ends.blocks()))
 }
 
-/// Blocks of the same size, of which a map of pointers says where they are.
+/// `std::deque` of libc++.
+pub fn deque_of_libcxx(place: Place<'_>, value: &Value) -> Option<Value> {
+    let table = place.find("__map_")?;
+    let (begin, end) = (table.member("__begin_")?, table.member("__end_")?);
+    let of = place.decoder.types.resolve(begin.pointee()?);
+    let crate::dwarf::types::TypeKind::Pointer { to: of, .. } = of.kind else { return None };
+    let size = place.decoder.types.resolve(of).size.filter(|size| *size > 0)?;
+    let length = place.find("__size_")?;
+    let count = length.number().or_else(|| length.find("__value_")?.number())?;
+    let (begin, end, first) = (begin.number()?, end.number()?, place.find("__start_")?.number()?);
+    Some(told(&place, value, of, blocks_of_libcxx((begin, end), first, count, size)))
+}
+
+fn told(place: &Place<'_>, value: &Value, of: TypeId, blocks: Option<Blocks>) -> Value {
+    let Some(blocks) = blocks else { return unavailable(value.clone(), "it is damaged, or not set yet".into()) };
+    let value = Value { address: blocks.first_block.map(Address), length: Some(blocks.count), ..value.clone() };
+    each_at(place, value, of, blocks.count, |index| blocks.address_of(place, index).map(Address))
+}
+
+/// Blocks of elements.
 struct Blocks {
-    of: crate::dwarf::types::TypeId,
+    /// Where the pointer to the first block lies.
+    table: u64,
+    /// That pointer, if it is known without the table.
+    first_block: Option<u64>,
+    /// Bytes of a block.
+    bytes: u64,
+    /// Bytes of the first block in front of the first element.
+    front: u64,
+    /// Bytes of an element.
+    size: u64,
+    /// How many elements there are.
+    count: u64,
+}
+
+impl Blocks {
+    fn address_of(&self, place: &Place<'_>, index: u64) -> Option<u64> {
+        let distance = self.front.checked_add(index.checked_mul(self.size)?)?;
+        let (number, within) = (distance.checked_div(self.bytes)?, distance.checked_rem(self.bytes)?);
+        let entry = || word(place.behind, self.table.checked_add(number.checked_mul(POINTER_BYTES)?)?);
+        self.first_block.filter(|_| number == 0).or_else(entry)?.checked_add(within)
+    }
+}
+
+/// What libc++ says of a queue whose table of blocks has these ends.
+fn blocks_of_libcxx((begin, end): (u64, u64), first: u64, count: u64, size: u64) -> Option<Blocks> {
+    let in_block = elements_in_block_of_libcxx(size)?;
+    let bytes = in_block.checked_mul(size)?;
+    let room = (end.checked_sub(begin)? / POINTER_BYTES).checked_mul(in_block)?;
+    let is_possible = room < MEMORY_BYTES && first.checked_add(count)? <= room;
+    is_possible.then_some(Blocks {
+        table: begin,
+        first_block: None,
+        bytes,
+        front: first.checked_mul(size)?,
+        size,
+        count,
+    })
+}
+
+/// What libstdc++ says of a queue: where it begins and ends, each with the block and the entry of the table.
+struct Ends {
+    of: TypeId,
     size: u64,
     first: u64,
     block: u64,
@@ -28,7 +91,7 @@ struct Blocks {
     last_node: u64,
 }
 
-impl Blocks {
+impl Ends {
     fn of(place: &Place<'_>) -> Option<Self> {
         let (start, finish) = (place.find("_M_start")?, place.find("_M_finish")?);
         let of = start.member("_M_cur")?.pointee()?;
@@ -46,35 +109,15 @@ impl Blocks {
         })
     }
 
-    fn block_bytes(&self) -> Option<u64> {
-        self.end_of_block.checked_sub(self.block).filter(|bytes| *bytes > 0 && bytes % self.size == 0)
-    }
-
-    /// How many elements there are; `None` where the pointers contradict each other.
-    fn count(&self) -> Option<u64> {
-        let blocks = self.last_node.checked_sub(self.node)? / 8;
-        let bytes = match blocks {
-            0 => self.last.checked_sub(self.first)?,
-            blocks => {
-                let between = (blocks - 1).checked_mul(self.block_bytes()?)?;
-                let ends =
-                    self.end_of_block.checked_sub(self.first)?.checked_add(self.last.checked_sub(self.last_block)?)?;
-                between.checked_add(ends)?
-            }
-        };
-        (bytes < 1 << 47 && bytes % self.size == 0).then_some(bytes / self.size)
-    }
-
-    fn address_of(&self, place: &Place<'_>, index: u64) -> Option<u64> {
-        let distance = self.first.checked_sub(self.block)?.checked_add(index.checked_mul(self.size)?)?;
-        let (number, within) = (distance / self.block_bytes()?, distance % self.block_bytes()?);
-        let block = match number {
-            0 => self.block,
-            number => {
-                let word = place.behind.bytes(Avma(self.node.checked_add(number.checked_mul(8)?)?), 8);
-                u64::from_le_bytes(word.get(0, 8).ok()?.try_into().ok()?)
-            }
-        };
-        block.checked_add(within)
+    /// `None` where the pointers contradict each other.
+    fn blocks(&self) -> Option<Blocks> {
+        let bytes = self.end_of_block.checked_sub(self.block);
+        let bytes = bytes.filter(|bytes| *bytes > 0 && bytes % self.size == 0)?;
+        let front = self.first.checked_sub(self.block)?;
+        let entries = self.last_node.checked_sub(self.node)? / POINTER_BYTES;
+        let all = entries.checked_mul(bytes)?.checked_add(self.last.checked_sub(self.last_block)?)?;
+        let held = all.checked_sub(front).filter(|held| *held < MEMORY_BYTES && held % self.size == 0)?;
+        let first_block = Some(self.block);
+        Some(Blocks { table: self.node, first_block, bytes, front, size: self.size, count: held / self.size })
     }
 }

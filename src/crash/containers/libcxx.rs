@@ -1,6 +1,7 @@
 //! libc++'s types. Where what they hold lies is found as for a plan; here is how much it is.
 
 use super::Place;
+use super::bits;
 use super::cpp_choice::in_parentheses;
 use super::cpp_nodes::{Walk, as_map, as_set};
 use super::cpp_text::text;
@@ -73,7 +74,7 @@ pub fn forward_list(place: Place<'_>, value: &Value) -> Option<Value> {
 /// `std::vector`.
 pub fn vector(place: Place<'_>, value: &Value) -> Option<Value> {
     let (_, pointer_at, followed) = lead(&place, "std::vector")?;
-    let Followed::Until { end_at, element, of } = followed else { return None };
+    let Followed::Until { end_at, element, of } = followed else { return bits::vector_of_libcxx(place, value) };
     let (first, end) = (place.word(pointer_at)?, place.word(end_at.into())?);
     let address = Address(first);
     match end.checked_sub(first).filter(|bytes| bytes % u64::from(element) == 0) {

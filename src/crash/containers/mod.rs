@@ -3,6 +3,7 @@
 //! A type is recognised by its name, and then by the members that debug info says it has; where those are others than expected, it stays the
 //! struct that it is. No offset is known here: all of them are those of the program's own debug info.
 
+mod bits;
 mod cpp_choice;
 mod cpp_function;
 mod cpp_list;
@@ -111,6 +112,8 @@ const KNOWN: &[(&str, Recognise)] = &[
     ("std::weak_ptr", libcxx::pointer),
     ("std::optional", libcxx::optional),
     ("std::tuple", libcxx::tuple),
+    ("std::deque", cpp_queue::deque_of_libcxx),
+    ("std::function", cpp_function::function_of_libcxx),
 ];
 
 /// What `place` holds, if its type is a well-known one. `value` has its name and type already.

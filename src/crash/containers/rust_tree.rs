@@ -3,8 +3,9 @@
 use super::Place;
 use super::cpp_nodes::{Entry, as_map, as_set, ended_early};
 use crate::address::Avma;
-use crate::dwarf::types::TypeId;
-use crate::plan::layout::{Found, find, pointee};
+use crate::dwarf::types::{TypeId, TypeKind};
+use crate::plan::containers::edges_in_node;
+use crate::plan::layout::find;
 use crate::report::{Address, Value};
 
 /// Inner nodes above each other: of 6 keys at least in each, more than there is memory for.
@@ -42,29 +43,18 @@ fn root(place: &Place<'_>, has_values: bool) -> Option<(u64, u64, Nodes)> {
     let types = place.decoder.types;
     let root = place.member("root")?;
     let option = types.resolve(root.id);
-    let crate::dwarf::types::TypeKind::Aggregate(option) = &option.kind else { return None };
+    let TypeKind::Aggregate(option) = &option.kind else { return None };
     let some = &option.variants.as_ref()?.variants.iter().find(|variant| variant.member.name == "Some")?.member;
     let some = root.moved(some.ty, some.offset)?;
     let node = some.find("node")?.first_pointer()?;
     let (height, leaf) = (some.find("height")?.number().filter(|height| *height <= MAX_HEIGHT)?, node.pointee()?);
-    let crate::dwarf::types::TypeKind::Aggregate(members) = &types.resolve(leaf).kind else { return None };
+    let TypeKind::Aggregate(members) = &types.resolve(leaf).kind else { return None };
     let offset = |name| find(members, name, types);
     let (key, held) = (place.parameter(0)?, place.parameter(1).filter(|_| has_values));
-    // The type of inner nodes is that which a node's parent has.
-    let edges = offset("parent").and_then(|parent| edges(parent, place));
+    let edges = edges_in_node(leaf, types);
     let (keys, values) = (offset("keys")?.at, offset("vals").map(|values| values.at));
     let nodes = Nodes { key, held, keys, values, length: offset("len")?.at, edges };
     Some((node.number()?, height, nodes))
-}
-
-/// Where in an inner node the pointers to those below it lie.
-fn edges(parent: Found<'_>, place: &Place<'_>) -> Option<u64> {
-    let types = place.decoder.types;
-    let inner = parent.variant("Some", types)?.first_pointer(types)?;
-    let crate::dwarf::types::TypeKind::Aggregate(inner) = &types.resolve(pointee(inner.ty, types)?).kind else {
-        return None;
-    };
-    find(inner, "edges", types).map(|edges| edges.at)
 }
 
 /// Where in a node its parts lie.
