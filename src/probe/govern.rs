@@ -71,6 +71,7 @@ pub(super) struct Oversight {
     to_take_back: BTreeSet<usize>,
     /// The programs of new links were loaded.
     is_prepared: bool,
+    /// By the number of the part.
     dropped: BTreeMap<usize, Dropped>,
     processors: Processors,
 }
@@ -113,7 +114,7 @@ impl Recorder {
         let used = || processors.used(&watched_pids(&self.ebpf), now_ns);
         let Verdict { drop, take_back } = governor.look(now_ns, |number| self.live.used(parts.get(number)), used);
         self.mute(&drop, &mut oversight);
-        changed.extend(drop.iter().map(|hot| hot.function));
+        changed.extend(drop.iter().map(|hot| hot.part));
         take_back.into_iter().for_each(|number| oversight.take_back(number, now_ns));
         if !oversight.is_prepared && oversight.governor.is_strained() {
             oversight.is_prepared = true;
@@ -122,7 +123,7 @@ impl Recorder {
         if !self.relinking.is_under_way() {
             changed.extend(self.relink(&mut oversight, plan));
         }
-        let changes = changed.iter().filter_map(|function| oversight.dropped.get(function).copied()).collect();
+        let changes = changed.iter().filter_map(|part| oversight.dropped.get(part).copied()).collect();
         self.oversight = Some(oversight);
         changes
     }
@@ -142,29 +143,25 @@ impl Recorder {
     /// Mutes these parts at once; their probes go with the next change of links.
     fn mute(&self, hot: &[Hot], oversight: &mut Oversight) {
         for hot in hot {
-            match oversight.parts.get(hot.function) {
-                Part::Function(index) => self.live.set_generation(index, MUTED),
-                Part::Returns(index) => self.live.expect_returns(index, false),
-            }
+            self.live.set_generation(oversight.parts.get(hot.part), MUTED);
         }
         let now_ns = now_ns();
-        for &Hot { function: number, per_second } in hot {
+        for &Hot { part: number, per_second } in hot {
             let part = oversight.parts.get(number);
             let (function, only_returns) = (part.function(), matches!(part, Part::Returns(_)));
             let hits = self.live.hits(function);
-            let times = oversight.dropped.get(&number).map_or(0, |dropped| dropped.times) + 1;
             let first = Dropped {
                 function,
                 only_returns,
                 at_ns: now_ns,
                 hits,
                 per_second,
-                times,
+                times: 0,
                 last_ns: now_ns,
                 back_ns: None,
             };
             let dropped = oversight.dropped.entry(number).or_insert(first);
-            *dropped = Dropped { times, last_ns: now_ns, back_ns: None, ..*dropped };
+            *dropped = Dropped { times: dropped.times + 1, last_ns: now_ns, back_ns: None, ..*dropped };
             // What leaves a function that is not recorded means nothing, and costs most.
             let returns = oversight.parts.returns_of(function).filter(|_| !only_returns);
             for number in std::iter::once(number).chain(returns) {
@@ -234,10 +231,7 @@ impl Recorder {
         let wanted = group.parts.iter().filter(|number| !oversight.to_take_out.contains(number));
         // Returns first, which have the highest numbers: a call that is entered in between would seem never to have returned.
         for &number in wanted.rev() {
-            match oversight.parts.get(number) {
-                Part::Function(index) => self.live.set_generation(index, group.generation),
-                Part::Returns(index) => self.live.expect_returns(index, true),
-            }
+            self.live.set_generation(oversight.parts.get(number), group.generation);
             if old.is_none() {
                 oversight.dropped.entry(number).and_modify(|dropped| dropped.back_ns = Some(now_ns));
                 back.push(number);

@@ -2,7 +2,8 @@
 //!
 //! Probes may take a share of the time. Their estimated time is charged to an account that grows by that share of the time that passes, up
 //! to the share of [`PERIOD_NS`]: so a short burst, or a short program, costs nobody a function. While the account is overdrawn, the most
-//! expensive functions are dropped until what is left fits, look by look: those that are left may be called more often then. Nothing here asks the system for anything.
+//! expensive functions are dropped until what is left fits, look by look: those that are left may be called more often then. Nothing here
+//! asks the system for anything. What is said of functions goes for each of their [parts](super::parts), by whose numbers they go here.
 
 use crate::plan::weight::Weight;
 
@@ -46,17 +47,17 @@ impl Default for Budget {
 /// What is to be done.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Verdict {
-    /// Functions to take out, the most expensive first.
+    /// What to take out, the most expensive first.
     pub drop: Vec<Hot>,
-    /// Functions to take back.
+    /// Numbers of what to take back.
     pub take_back: Vec<usize>,
 }
 
-/// A function that is called too often.
+/// What is called too often.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Hot {
-    /// Its index.
-    pub function: usize,
+    /// Its number.
+    pub part: usize,
     /// Calls a second in the last while.
     pub per_second: u64,
 }
@@ -74,7 +75,7 @@ pub struct Used {
 #[derive(Debug)]
 pub struct Governor {
     budget: Budget,
-    functions: Vec<Watch>,
+    parts: Vec<Watch>,
     account_ns: f64,
     /// When hits were looked at last.
     looked_ns: u64,
@@ -149,14 +150,14 @@ impl Governor {
             drops: 0,
             state: State::In,
         };
-        let functions = weights.into_iter().map(watch).collect();
-        Self { budget, functions, account_ns: PERIOD_NS * budget.share, looked_ns: now_ns, window_ns: 0.0 }
+        let parts = weights.into_iter().map(watch).collect();
+        Self { budget, parts, account_ns: PERIOD_NS * budget.share, looked_ns: now_ns, window_ns: 0.0 }
     }
 
     /// Whether no function was called in the last while, and as much may be spent as ever.
     #[must_use]
     pub fn is_quiet(&self) -> bool {
-        self.account_ns >= self.full_ns() && self.functions.iter().all(|function| function.recent < 1.0)
+        self.account_ns >= self.full_ns() && self.parts.iter().all(|part| part.recent < 1.0)
     }
 
     /// The budget of a whole period.
@@ -193,14 +194,14 @@ impl Governor {
         } else {
             self.failed_trials(now_ns, pace)
         };
-        let drop: Vec<Hot> = drop.into_iter().map(|function| self.put_out(function, pace, now_ns)).collect();
+        let drop: Vec<Hot> = drop.into_iter().map(|part| self.put_out(part, pace, now_ns)).collect();
         if !drop.is_empty() {
             self.forget_rates();
         }
         let may_take_back = self.budget.retry && drop.is_empty() && self.account_ns >= full_ns;
         let take_back = if may_take_back { self.due(pace, now_ns) } else { Vec::new() };
-        for &function in &take_back {
-            self.functions[function].state = State::OnTrial { until_ns: now_ns.saturating_add(TRIAL_NS) };
+        for &part in &take_back {
+            self.parts[part].state = State::OnTrial { until_ns: now_ns.saturating_add(TRIAL_NS) };
         }
         Verdict { drop, take_back }
     }
@@ -208,7 +209,7 @@ impl Governor {
     /// Counts what was called since the last look. Returns the time that took.
     fn count(&mut self, used: impl Fn(usize) -> Used) -> f64 {
         let mut spent_ns = 0.0;
-        for (index, watch) in self.functions.iter_mut().enumerate() {
+        for (index, watch) in self.parts.iter_mut().enumerate() {
             let used = used(index);
             let calls = used.hits.saturating_sub(watch.used.hits) as f64;
             let extra_ns = used.extra_ns.saturating_sub(watch.used.extra_ns) as f64;
@@ -226,21 +227,21 @@ impl Governor {
 
     /// How the program and its probes have shared the last while, in which it had so much time.
     fn pace(&self, time_ns: f64) -> Pace {
-        let spent_ns: f64 = self.functions.iter().map(|function| function.spent_ns).sum();
+        let spent_ns: f64 = self.parts.iter().map(|part| part.spent_ns).sum();
         Pace { time_ns, spent_ns, own_ns: (time_ns - spent_ns).max(time_ns * LEAST_OWN) }
     }
 
     /// Functions that were called in the last while.
     fn running(&self) -> Vec<usize> {
-        (0..self.functions.len()).filter(|&index| self.functions[index].recent > 0.0).collect()
+        (0..self.parts.len()).filter(|&index| self.parts[index].recent > 0.0).collect()
     }
 
     /// Which of these functions to drop so that what is left of all can be expected to take no more than a share.
     fn most_expensive(&self, mut candidates: Vec<usize>, pace: Pace, share: f64) -> Vec<usize> {
-        candidates.sort_by_key(|&index| std::cmp::Reverse(self.functions[index].order()));
+        candidates.sort_by_key(|&index| std::cmp::Reverse(self.parts[index].order()));
         let (mut left_ns, mut count) = (pace.spent_ns, 0);
         while count < candidates.len() && left_ns > pace.time_ns * share {
-            left_ns -= self.functions[candidates[count]].spent_ns;
+            left_ns -= self.parts[candidates[count]].spent_ns;
             count += 1;
         }
         candidates.truncate(count);
@@ -250,46 +251,44 @@ impl Governor {
     /// Functions on trial for which there is no room in the budget, the most expensive first.
     fn failed_trials(&mut self, now_ns: u64, pace: Pace) -> Vec<usize> {
         let mut on_trial = Vec::new();
-        for (index, watch) in self.functions.iter_mut().enumerate() {
+        for (index, watch) in self.parts.iter_mut().enumerate() {
             match watch.state {
                 State::OnTrial { until_ns } if now_ns < until_ns => on_trial.push(index),
                 State::OnTrial { .. } => watch.state = State::In,
                 State::In | State::Out { .. } => {}
             }
         }
-        on_trial.retain(|&index| self.functions[index].recent > 0.0);
+        on_trial.retain(|&index| self.parts[index].recent > 0.0);
         self.most_expensive(on_trial, pace, self.budget.share)
     }
 
     /// Begins the last while anew: what was called in it, was called by a program that had more probes.
     fn forget_rates(&mut self) {
         self.window_ns = 0.0;
-        for watch in &mut self.functions {
+        for watch in &mut self.parts {
             (watch.recent, watch.spent_ns) = (0.0, 0.0);
         }
     }
 
-    fn put_out(&mut self, function: usize, pace: Pace, now_ns: u64) -> Hot {
-        let watch = &mut self.functions[function];
+    fn put_out(&mut self, part: usize, pace: Pace, now_ns: u64) -> Hot {
+        let watch = &mut self.parts[part];
         let per_second = (watch.recent * 1e9 / self.window_ns.max(1.0)) as u64;
         watch.expected = pace.share_of(watch.spent_ns);
-        (watch.recent, watch.spent_ns) = (0.0, 0.0);
         let pause_ns = FIRST_PAUSE_NS.checked_shl(watch.drops).unwrap_or(LONGEST_PAUSE_NS).min(LONGEST_PAUSE_NS);
         watch.drops = (watch.drops + 1).min(30);
         watch.state = State::Out { until_ns: now_ns.saturating_add(pause_ns) };
-        Hot { function, per_second }
+        Hot { part, per_second }
     }
 
     /// Functions that have been out for long enough, those that were dropped least first: as many as can be expected to fit in if they are called
     /// as often as then, or else one, for it may have cooled down.
     fn due(&self, pace: Pace, now_ns: u64) -> Vec<usize> {
-        let is_due =
-            |&index: &usize| matches!(self.functions[index].state, State::Out { until_ns } if until_ns <= now_ns);
-        let mut due: Vec<usize> = (0..self.functions.len()).filter(is_due).collect();
-        due.sort_by_key(|&index| (self.functions[index].drops, index));
+        let is_due = |&index: &usize| matches!(self.parts[index].state, State::Out { until_ns } if until_ns <= now_ns);
+        let mut due: Vec<usize> = (0..self.parts.len()).filter(is_due).collect();
+        due.sort_by_key(|&index| (self.parts[index].drops, index));
         let mut free = self.budget.share * HEADROOM - pace.share_of(pace.spent_ns);
         let fit = due.iter().take(TAKEN_BACK_AT_ONCE).take_while(|&&index| {
-            free -= self.functions[index].expected;
+            free -= self.parts[index].expected;
             free >= 0.0
         });
         let count = fit.count().max(1);

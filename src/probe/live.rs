@@ -5,6 +5,7 @@ use std::os::fd::RawFd;
 use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 
 use lastwords_abi::Function;
+use lastwords_abi::step::MUTED;
 use memmap2::{MmapOptions, MmapRaw};
 
 use super::ProbeError;
@@ -27,35 +28,34 @@ impl Live {
 
     /// Calls of the function with this index by threads that are watched, as long as it was.
     pub fn hits(&self, index: usize) -> u64 {
-        // SAFETY: eight bytes of an entry, aligned, which the kernel side adds to atomically.
-        unsafe { AtomicU64::from_ptr(self.at(index, offset_of!(Function, hits)).cast()) }.load(Ordering::Relaxed)
+        self.counted(index, offset_of!(Function, hits))
     }
 
     /// What this part has taken so far.
     pub fn used(&self, part: Part) -> Used {
-        // SAFETY: as for the hits.
-        let number =
-            |index, offset| unsafe { AtomicU64::from_ptr(self.at(index, offset).cast()) }.load(Ordering::Relaxed);
         match part {
             Part::Function(index) => {
-                Used { hits: self.hits(index), extra_ns: number(index, offset_of!(Function, extra_ns)) }
+                Used { hits: self.hits(index), extra_ns: self.counted(index, offset_of!(Function, extra_ns)) }
             }
-            Part::Returns(index) => Used { hits: number(index, offset_of!(Function, exit_hits)), extra_ns: 0 },
+            Part::Returns(index) => Used { hits: self.counted(index, offset_of!(Function, exit_hits)), extra_ns: 0 },
         }
     }
 
-    /// From now on, returns of calls of the function with this index are expected, or not.
-    pub fn expect_returns(&self, index: usize, expected: bool) {
+    /// From now on, this part is recorded by this generation of probes and older ones; by none if that is `MUTED`. Returns have no generation:
+    /// they are expected, or not.
+    pub fn set_generation(&self, part: Part, generation: u32) {
+        let (offset, number) = match part {
+            Part::Function(_) => (offset_of!(Function, generation), generation),
+            Part::Returns(_) => (offset_of!(Function, returns), (generation != MUTED).into()),
+        };
         // SAFETY: four bytes of an entry, aligned, which only this side writes.
-        unsafe { AtomicU32::from_ptr(self.at(index, offset_of!(Function, returns)).cast()) }
-            .store(expected.into(), Ordering::SeqCst);
+        unsafe { AtomicU32::from_ptr(self.at(part.function(), offset).cast()) }.store(number, Ordering::SeqCst);
     }
 
-    /// From now on, the function is recorded by this generation of probes and older ones; by none if that is `MUTED`.
-    pub fn set_generation(&self, index: usize, generation: u32) {
-        // SAFETY: four bytes of an entry, aligned, which only this side writes.
-        unsafe { AtomicU32::from_ptr(self.at(index, offset_of!(Function, generation)).cast()) }
-            .store(generation, Ordering::SeqCst);
+    /// What the kernel side has counted there.
+    fn counted(&self, index: usize, offset: usize) -> u64 {
+        // SAFETY: eight bytes of an entry, aligned, which the kernel side adds to atomically.
+        unsafe { AtomicU64::from_ptr(self.at(index, offset).cast()) }.load(Ordering::Relaxed)
     }
 
     fn at(&self, index: usize, offset: usize) -> *mut u8 {

@@ -5,6 +5,7 @@ use super::cpp_nodes::{each_at, word};
 use crate::crash::decode::unavailable;
 use crate::dwarf::types::TypeId;
 use crate::plan::blocks::elements_in_block_of_libcxx;
+use crate::plan::layout::pointee;
 use crate::report::{Address, Value};
 
 /// Bytes of a pointer.
@@ -22,8 +23,7 @@ pub fn deque(place: Place<'_>, value: &Value) -> Option<Value> {
 pub fn deque_of_libcxx(place: Place<'_>, value: &Value) -> Option<Value> {
     let table = place.find("__map_")?;
     let (begin, end) = (table.member("__begin_")?, table.member("__end_")?);
-    let of = place.decoder.types.resolve(begin.pointee()?);
-    let crate::dwarf::types::TypeKind::Pointer { to: of, .. } = of.kind else { return None };
+    let of = pointee(begin.pointee()?, place.decoder.types)?;
     let size = place.decoder.types.resolve(of).size.filter(|size| *size > 0)?;
     let length = place.find("__size_")?;
     let count = length.number().or_else(|| length.find("__value_")?.number())?;

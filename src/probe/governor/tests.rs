@@ -35,7 +35,7 @@ impl Program {
     /// Passes until something is dropped: when, and what.
     fn pass_until_dropped(&mut self, calls: &[u64], limit_ms: u64) -> Option<(u64, Vec<usize>)> {
         while self.now_ns < limit_ms * MS {
-            let dropped: Vec<usize> = self.pass(calls).drop.iter().map(|hot| hot.function).collect();
+            let dropped: Vec<usize> = self.pass(calls).drop.iter().map(|hot| hot.part).collect();
             if !dropped.is_empty() {
                 return Some((self.now_ns / MS, dropped));
             }
@@ -95,7 +95,7 @@ fn what_following_pointers_takes_is_charged() {
         let drop = program.pass(&[10, 100]).drop;
         (!drop.is_empty()).then_some(drop)
     });
-    assert_eq!(dropped.expect("it is expensive")[0].function, 0);
+    assert_eq!(dropped.expect("it is expensive")[0].part, 0);
 }
 
 /// Guards against a budget that is kept but for the time in which traps are taken away, and against others that are dropped for that: they need
