@@ -108,10 +108,10 @@ pub fn turn(registers: &Registers, index: u32) -> Option<()> {
     Some(())
 }
 
-/// Counts a hit of an instruction that leaves the function with this index. `None` if that is not recorded any more, or the thread is not.
+/// Counts a hit of an instruction that leaves the function with this index, by a thread that is watched. `None` if the function is not recorded
+/// any more.
 #[inline(always)]
 pub fn count_exit(index: u32) -> Option<()> {
-    slot::existing()?;
     let function = FUNCTIONS.get_ptr_mut(index)?;
     // SAFETY: plain numbers in a map value.
     unsafe {
@@ -120,11 +120,10 @@ pub fn count_exit(index: u32) -> Option<()> {
     }
 }
 
-/// Records that the call of the function with this index, in the frame that is about to end or has just ended, returned.
-/// `flag` is `RETURNED` or `LEFT_BY_TAIL_CALL`.
+/// Records that the current thread's call of the function with this index, in the frame that is about to end or has just ended, returned.
+/// `header` is that of its own slot, and `flag` is `RETURNED` or `LEFT_BY_TAIL_CALL`.
 #[inline(always)]
-pub fn leave(registers: &Registers, index: u32, cfa: u64, flag: u32) -> Option<()> {
-    let header = slot::existing()?;
+pub fn leave(header: *mut SlotHeader, registers: &Registers, index: u32, cfa: u64, flag: u32) -> Option<()> {
     let returned_ns = now();
     let set = open_set(cfa, config!(open_sets));
     for way in 0..OPEN_WAYS {

@@ -82,13 +82,14 @@ fn happened(context: *mut c_void, is_return: bool) -> Option<()> {
         let is_taken = event == cookie::TURN || registers.holds(event & cookie::CONDITION);
         return if is_taken { calls::turn(registers, index) } else { None };
     }
+    let header = slot::existing()?;
     if event != cookie::RETURN {
         calls::count_exit(index)?;
     }
     // At an instruction that leaves a function the stack pointer is at the return address again; at the trampoline, that has been popped.
     let popped = if event == cookie::RETURN { 0 } else { Registers::RETURN_ADDRESS_BYTES };
     let flag = if event == cookie::TAIL_JUMP { LEFT_BY_TAIL_CALL } else { RETURNED };
-    calls::leave(registers, index, registers.stack_pointer() + popped, flag)
+    calls::leave(header, registers, index, registers.stack_pointer() + popped, flag)
 }
 
 /// The kernel's `do_group_exit`: a process ends of its own accord.

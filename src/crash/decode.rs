@@ -120,6 +120,10 @@ pub trait Pointees {
     fn symbol_at(&self, at: Avma) -> Option<String> {
         self.symbols()?.symbol_at(at)
     }
+    /// The 8 bytes at an address.
+    fn word(&self, at: u64) -> Option<u64> {
+        Some(u64::from_le_bytes(self.bytes(Avma(at), 8).get(0, 8).ok()?.try_into().ok()?))
+    }
     /// Bytes of a text that are shown.
     fn text_bytes(&self) -> usize;
     /// Elements of an array that are shown.

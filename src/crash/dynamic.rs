@@ -59,8 +59,7 @@ fn class_of(decoder: &Decoder<'_>, behind: &dyn Pointees, to: TypeId, address: A
 /// The class of the object at `address`, which has virtual functions, and where its table of methods is.
 pub fn class_by_table(behind: &dyn Pointees, address: Address) -> Option<(String, u64)> {
     // The first word of such an object is a pointer to the table of its class (Itanium C++ ABI, 2.4).
-    let word = behind.bytes(Avma(address.0), WORD_BYTES);
-    let table = u64::from_le_bytes(word.get(0, WORD_BYTES).ok()?.try_into().ok()?);
+    let table = behind.word(address.0)?;
     let symbol = symbol_of_table(behind.symbols()?, Address(table))?;
     let class = symbol.strip_prefix("vtable for ")?.rsplit_once('+')?.0;
     Some((class.to_owned(), table))

@@ -1,7 +1,6 @@
 //! `std::function`: which function, or which lambda, it calls.
 
 use super::Place;
-use super::cpp_nodes::word;
 use crate::address::Avma;
 use crate::crash::dynamic::class_by_table;
 use crate::plan::libcxx::callee;
@@ -19,8 +18,7 @@ pub fn function(place: Place<'_>, value: &Value) -> Option<Value> {
     let given = by.strip_prefix("std::_Function_handler<").and_then(|rest| rest.rsplit_once(">::_M_invoke"));
     let called = given.and_then(|(given, _)| argument(given, 1)).unwrap_or(&by);
     // A plain function's address is all that there is to keep of it. The types before it say whether it is one.
-    let target = functor.decoder.bytes.get(functor.at, 8).ok().and_then(|word| word.try_into().ok());
-    let target = target.map(u64::from_le_bytes).filter(|_| is_plain(&by));
+    let target = functor.word(0).filter(|_| is_plain(&by));
     Some(told(&place, value, called, target, invoker))
 }
 
@@ -35,7 +33,7 @@ pub fn function_of_libcxx(place: Place<'_>, value: &Value) -> Option<Value> {
     let (class, table) = class_by_table(place.behind, Address(object))?;
     let given = class.strip_prefix("std::__1::__function::__func<")?.strip_suffix('>')?;
     let called = argument(given, 0)?;
-    let target = object.checked_add(POINTER_AT).filter(|_| is_plain(called)).and_then(|at| word(place.behind, at));
+    let target = object.checked_add(POINTER_AT).filter(|_| is_plain(called)).and_then(|at| place.behind.word(at));
     Some(told(&place, value, called, target, Address(table)))
 }
 

@@ -6,7 +6,7 @@ use serde_json::Value as Json;
 
 use super::Place;
 use crate::address::Avma;
-use crate::crash::decode::{Pointees, list as as_list, unavailable, with_parts};
+use crate::crash::decode::{list as as_list, unavailable, with_parts};
 use crate::dwarf::types::TypeId;
 use crate::plan::Followed;
 use crate::plan::containers::leads;
@@ -99,7 +99,7 @@ impl Walk {
                 self.problem = Some(format!("the list is damaged: it leads to {node:#x}"));
                 break;
             }
-            let next = node.checked_add(next_at).and_then(|at| word(place.behind, at));
+            let next = node.checked_add(next_at).and_then(|at| place.behind.word(at));
             let (Some(entry), Some(next)) = (Entry::read(&place, layout.of, Address(node), layout.at.into()), next)
             else {
                 self.problem = Some(format!("the node at {node:#x} {NOT_KNOWN}"));
@@ -200,7 +200,7 @@ struct TreeLinks<'p> {
 
 impl TreeLinks<'_> {
     fn link(&self, node: u64, offset: u16) -> Result<u64, String> {
-        let link = node.checked_add(offset.into()).and_then(|at| word(self.place.behind, at));
+        let link = node.checked_add(offset.into()).and_then(|at| self.place.behind.word(at));
         link.ok_or_else(|| format!("the node at {node:#x} {NOT_KNOWN}"))
     }
 
@@ -231,12 +231,6 @@ impl TreeLinks<'_> {
 fn hash_table(place: Place<'_>) -> Option<Walk> {
     let table = place.find_by(&mut |_, member| member.base_name() == "std::_Hashtable")?;
     walk_of(table, place.find("_M_element_count")?.number()?)
-}
-
-/// The 8 bytes at an address.
-pub fn word(behind: &dyn Pointees, at: u64) -> Option<u64> {
-    let bytes = behind.bytes(Avma(at), 8);
-    Some(u64::from_le_bytes(bytes.get(0, 8).ok()?.try_into().ok()?))
 }
 
 /// `value` as the list of `count` elements of type `of` that lie where `at` says, one by one.

@@ -1,7 +1,8 @@
 //! C++'s queues in blocks: `deque`, of both libraries. A table of pointers says where the blocks are, which have the same size.
 
 use super::Place;
-use super::cpp_nodes::{each_at, word};
+use super::cpp_nodes::each_at;
+use super::libcxx::number_in;
 use crate::crash::decode::unavailable;
 use crate::dwarf::types::TypeId;
 use crate::plan::blocks::elements_in_block_of_libcxx;
@@ -25,8 +26,7 @@ pub fn deque_of_libcxx(place: Place<'_>, value: &Value) -> Option<Value> {
     let (begin, end) = (table.member("__begin_")?, table.member("__end_")?);
     let of = pointee(begin.pointee()?, place.decoder.types)?;
     let size = place.decoder.types.resolve(of).size.filter(|size| *size > 0)?;
-    let length = place.find("__size_")?;
-    let count = length.number().or_else(|| length.find("__value_")?.number())?;
+    let count = number_in(&place.find("__size_")?)?;
     let (begin, end, first) = (begin.number()?, end.number()?, place.find("__start_")?.number()?);
     Some(told(&place, value, of, blocks_of_libcxx((begin, end), first, count, size)))
 }
@@ -57,7 +57,7 @@ impl Blocks {
     fn address_of(&self, place: &Place<'_>, index: u64) -> Option<u64> {
         let distance = self.front.checked_add(index.checked_mul(self.size)?)?;
         let (number, within) = (distance.checked_div(self.bytes)?, distance.checked_rem(self.bytes)?);
-        let entry = || word(place.behind, self.table.checked_add(number.checked_mul(POINTER_BYTES)?)?);
+        let entry = || place.behind.word(self.table.checked_add(number.checked_mul(POINTER_BYTES)?)?);
         self.first_block.filter(|_| number == 0).or_else(entry)?.checked_add(within)
     }
 }

@@ -23,10 +23,14 @@ fn lead<'p>(place: &Place<'p>, inner: &str) -> Option<(Place<'p>, u64, Followed)
     Some((inner, pointer_at, followed))
 }
 
-/// The first of these members, or the number in it: sizes share their place with objects that have no size.
+/// The first of these members.
 fn size(place: &Place<'_>, names: &[&str]) -> Option<u64> {
-    let found = names.iter().find_map(|name| place.member(name))?;
-    found.number().or_else(|| found.find("__value_")?.number())
+    number_in(&names.iter().find_map(|name| place.member(name))?)
+}
+
+/// A size itself, or the number in it: sizes share their place with objects that have no size.
+pub fn number_in(size: &Place<'_>) -> Option<u64> {
+    size.number().or_else(|| size.find("__value_")?.number())
 }
 
 fn nodes(place: Place<'_>, inner: &str, sizes: &[&str]) -> Option<Walk> {
@@ -60,7 +64,7 @@ pub fn list(place: Place<'_>, value: &Value) -> Option<Value> {
     let (inner, pointer_at, followed) = lead(&place, "std::list")?;
     let Followed::Node(node) = followed else { return None };
     let size = place.find("__size_alloc_").or_else(|| place.find("__size_"))?;
-    let count = size.number().or_else(|| size.find("__value_")?.number())?;
+    let count = number_in(&size)?;
     Some(Walk::from(inner, inner.word(pointer_at)?, &node, count)?.told(as_set, value))
 }
 
