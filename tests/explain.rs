@@ -275,12 +275,14 @@ fn aborts_are_told_with_their_messages() {
 fn cpp_ends_are_told() {
     for level in LEVELS {
         let dies = |mode| die("explained.cpp", &[level], mode);
-        dies("uncaught")
-            .says("terminate", "a C++ exception of type `shop::out_of_stock` was not caught, thrown by `sell`");
+        dies("uncaught").says(
+            "terminate",
+            "a C++ exception of type `shop::out_of_stock` was not caught, thrown by `sell`: no apples",
+        );
         dies("number").says("terminate", "a C++ exception of type `int` was not caught, thrown by `sell_number`");
         dies("noexcept").says(
             "terminate",
-            "a C++ exception of type `shop::out_of_stock` left a function that is `noexcept`, thrown by `sell`",
+            "a C++ exception of type `shop::out_of_stock` left a function that is `noexcept`, thrown by `sell`: no apples",
         );
         dies("terminate").says("terminate", "`main` called `std::terminate`");
         dies("pure").says("terminate", "called a pure virtual method: its object was not whole, or not any more");

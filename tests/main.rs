@@ -10,6 +10,7 @@ mod bounds;
 mod demo;
 mod doctor;
 mod errors;
+mod exceptions;
 mod explain;
 mod fixtures;
 mod formats;

@@ -22,6 +22,8 @@ use crate::streams;
 /// `SEND_SIG_NOINFO` and `SEND_SIG_PRIV` stand where a pointer to a siginfo would (include/linux/sched/signal.h).
 pub const LAST_STAND_IN: u64 = 1;
 
+const SIGABRT: i32 = 6;
+
 /// Which fault is meant, for functions that the verifier looks at apart from their callers: those take numbers only.
 pub const NONE: u32 = 0;
 /// The entry of the current process in `FAULTS`.
@@ -136,7 +138,8 @@ pub extern "C" fn copy_memory(which: u32) -> u32 {
         let kept = if which == KEPT { fault_of(KEPT) } else { None }.unwrap_or(core::ptr::null_mut());
         let moment_ns = if kept.is_null() { 0 } else { (*kept).at_ns };
         let ids = Ids::current();
-        let mut copied = memory::copy(ids, header, moment_ns);
+        let aborts = fault_of(which).is_some_and(|fault| (*fault).signal == SIGABRT);
+        let mut copied = memory::copy(ids, header, moment_ns, aborts);
         if which != NONE {
             copied.windows = recent::copy(ids, header, moment_ns, copied.windows);
         }

@@ -4,6 +4,7 @@
 //! reads as plain memory. [`layout`] says where the parts of a thread's slot lie; both sides derive their offsets from it.
 #![no_std]
 
+pub mod exception;
 pub mod layout;
 pub mod record;
 pub mod step;

@@ -6,6 +6,7 @@
 #![expect(internal_features, reason = "the only way to atomic operations on this target")]
 
 mod calls;
+mod exceptions;
 mod fault;
 mod handled;
 mod kernel;

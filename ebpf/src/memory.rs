@@ -6,10 +6,11 @@ use core::ffi::c_void;
 use aya_ebpf::helpers::generated::{bpf_get_current_task, bpf_loop, bpf_probe_read_user};
 use lastwords_abi::layout::{
     AS_IN_MEMORY, CHUNK_BYTES, MemoryHeader, PoolHeader, RETURN_ADDRESS, SLOT_ENDED, WINDOW_BEFORE_BYTES, WINDOW_BYTES,
-    WINDOW_STACK_WORDS,
+    WINDOW_STACK_WORDS, Window,
 };
 use lastwords_abi::{Counter, REGISTER_WORDS, SlotHeader};
 
+use crate::exceptions;
 use crate::kernel::read;
 use crate::maps::{CHUNKS, FREE_CHUNKS, FREE_WINDOWS, WINDOWS, config, count};
 use crate::pool;
@@ -35,7 +36,7 @@ const SEEN_BLOCKS: usize = 16;
 /// What the copying loops share. It lies in the slot and not on the stack: the verifier keeps account of what it knows of each word of
 /// a stack, and would walk through the loops once more for each combination.
 #[repr(C)]
-struct Copier {
+pub struct Copier {
     pid: u64,
     tid: u64,
     /// The handled fault that it is for, or 0.
@@ -63,9 +64,9 @@ pub struct Kept {
     pub windows: u32,
 }
 
-/// Copies what can be had of the current thread: for a handled fault at that time, or for its death (0).
+/// Copies what can be had of the current thread: for a handled fault at that time, or for its death (0). If it `aborts`, its exceptions, too.
 #[inline(always)]
-pub unsafe fn copy(ids: Ids, header: *mut SlotHeader, moment_ns: u64) -> Kept {
+pub unsafe fn copy(ids: Ids, header: *mut SlotHeader, moment_ns: u64, aborts: bool) -> Kept {
     let mut context = header;
     let context: *mut c_void = (&raw mut context).cast();
     let pages = config!(stack_bytes) / PAGE_BYTES as u32 + 1;
@@ -90,6 +91,9 @@ pub unsafe fn copy(ids: Ids, header: *mut SlotHeader, moment_ns: u64) -> Kept {
         bpf_loop(pages, copy_page as *mut c_void, context, 0);
         bpf_loop(words, open_window as *mut c_void, context, 0);
         let end = (*copier).end;
+        if aborts {
+            exceptions::copy(copier, (&raw const (*header).death.registers).cast(), pointer);
+        }
 
         (*copier).alt_stack = read(task, config!(offsets.task_alt_stack)).unwrap_or(0);
         (*copier).alt_stack_bytes = read(task, config!(offsets.task_alt_stack_bytes)).unwrap_or(0);
@@ -258,31 +262,44 @@ unsafe extern "C" fn open_window(number: u32, context: *mut c_void) -> i64 {
         let copier = scratch(header);
         let Some(address) = candidate(number, header) else { return 0 };
         let on_stack = address >= (*copier).start && address < (*copier).end;
-        if !(LOWEST_ADDRESS..HIGHEST_ADDRESS).contains(&address) || on_stack || was_seen(copier, address) {
+        if !is_pointer(address) || on_stack || was_seen(copier, address) {
             return 0;
         }
         let Some((index, window)) = pool::pop::<{ pool::FEW_TRIES }, _>(&WINDOWS, &FREE_WINDOWS) else {
             count(Counter::MEMORY_LOST);
             return 1;
         };
+        match read_window(window, address) {
+            Some((at, length)) => keep_window(copier, index, &raw mut (*window).header, at, length),
+            None => pool::push::<{ pool::FEW_TRIES }>(&FREE_WINDOWS, index, window.cast()),
+        }
+    }
+    0
+}
+
+/// Copies what is around an address, into a window that the caller owns. Returns where it begins, and how long it is.
+#[inline(always)]
+pub unsafe fn read_window(window: *mut Window, address: u64) -> Option<(u64, u64)> {
+    // SAFETY: the helpers write as much as the window holds, and check addresses.
+    unsafe {
         let to = (&raw mut (*window).bytes).cast();
+        (*window).header.kind = AS_IN_MEMORY;
         let around = address - WINDOW_BEFORE_BYTES;
         if bpf_probe_read_user(to, WINDOW_BYTES as u32, around as *const c_void) == 0 {
-            (*window).header.kind = AS_IN_MEMORY;
-            keep_window(copier, index, &raw mut (*window).header, around, WINDOW_BYTES as u64);
-            return 0;
+            return Some((around, WINDOW_BYTES as u64));
         }
         // Something at the edge of what is mapped: only what is on the same page.
         let left = PAGE_BYTES - (address & (PAGE_BYTES - 1));
         let length = if left > WINDOW_BYTES as u64 { WINDOW_BYTES as u64 } else { left };
-        if bpf_probe_read_user(to, bounded(length, WINDOW_BYTES as u32), address as *const c_void) == 0 {
-            (*window).header.kind = AS_IN_MEMORY;
-            keep_window(copier, index, &raw mut (*window).header, address, length);
-        } else {
-            pool::push::<{ pool::FEW_TRIES }>(&FREE_WINDOWS, index, window.cast());
-        }
+        let copied = bpf_probe_read_user(to, bounded(length, WINDOW_BYTES as u32), address as *const c_void) == 0;
+        copied.then_some((address, length))
     }
-    0
+}
+
+/// Whether there can be memory of a program.
+#[inline(always)]
+pub fn is_pointer(address: u64) -> bool {
+    (LOWEST_ADDRESS..HIGHEST_ADDRESS).contains(&address)
 }
 
 /// The address that window `number` is for.
@@ -317,7 +334,7 @@ unsafe fn was_seen(copier: *mut Copier, address: u64) -> bool {
 
 /// Labels a window, and chains it where it may have to be given back.
 #[inline(always)]
-unsafe fn keep_window(copier: *mut Copier, index: u32, header: *mut MemoryHeader, address: u64, length: u64) {
+pub unsafe fn keep_window(copier: *mut Copier, index: u32, header: *mut MemoryHeader, address: u64, length: u64) {
     // SAFETY: the caller's entry and copier.
     unsafe {
         (*header).moment_ns = (*copier).moment_ns;

@@ -3,8 +3,10 @@
 use lastwords_abi::layout::RECENT_CALLS;
 use lastwords_abi::record::ThreadState;
 use lastwords_abi::{Counter, Fault};
+use nix::sys::signal::Signal;
 
 use super::decode::{Meaning, Symbols};
+use super::exceptions::{self, Scope};
 use super::explain::Evidence;
 use super::recent::Moment;
 use super::text::Text;
@@ -17,7 +19,8 @@ use crate::address::Avma;
 use crate::dwarf::function::SourceLine;
 use crate::plan::Plan;
 use crate::report::{
-    Address, Call, Frame, Probes, Process, Recorder, Registers, Report, ReturnState, Returned, SCHEMA, Thread,
+    Address, Call, Exception, Frame, Probes, Process, Recorder, Registers, Report, ReturnState, Returned, SCHEMA,
+    Thread,
 };
 
 /// The report about the process that left this snapshot, and was watched by this plan.
@@ -29,9 +32,12 @@ pub fn assemble(snapshot: &Snapshot, plan: &Plan, context: Context<'_>) -> Repor
         ..context.probes.clone()
     };
     let threads = threads(snapshot, plan, &context);
+    let crashed = threads.iter().find(|thread| thread.crashed);
+    let exceptions = crashed.map(|thread| exceptions(snapshot, &context, thread)).unwrap_or_default();
     let evidence = Evidence {
         code: context.code,
-        thread: threads.iter().find(|thread| thread.crashed),
+        thread: crashed,
+        exceptions: &exceptions,
         plan,
         pid: process.pid,
         pc: program_counter(&snapshot.fault.thread, &context),
@@ -52,6 +58,16 @@ pub fn assemble(snapshot: &Snapshot, plan: &Plan, context: Context<'_>) -> Repor
         modules: context.modules,
         dropped: Vec::new(),
     }
+}
+
+/// The C++ exceptions that the thread which crashed was handling.
+fn exceptions(snapshot: &Snapshot, context: &Context<'_>, thread: &Thread) -> Vec<Exception> {
+    let state = &snapshot.fault.thread;
+    let Some(code) = context.code.filter(|_| snapshot.fault.signal == Signal::SIGABRT as i32) else {
+        return Vec::new();
+    };
+    let scope = Scope { code, memory: &snapshot.memory, text_bytes: context.string_bytes as usize };
+    exceptions::in_flight(scope, &state.registers, register(state, context.registers.stack_pointer), &thread.frames)
 }
 
 fn process(snapshot: &Snapshot, context: &Context<'_>) -> Process {

@@ -9,6 +9,7 @@ mod containers;
 pub mod decode;
 pub mod dropped;
 mod dynamic;
+pub mod exceptions;
 pub mod explain;
 pub mod fold;
 mod follow;

@@ -15,6 +15,7 @@ mod location;
 mod location_list;
 mod lookup;
 mod members;
+mod named;
 mod names;
 mod spelling;
 mod type_builder;

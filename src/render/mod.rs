@@ -3,6 +3,7 @@
 pub mod call;
 mod composite;
 pub mod escape;
+mod exceptions;
 pub mod folded;
 pub mod frame;
 mod handled;

@@ -8,7 +8,7 @@ use owo_colors::OwoColorize;
 use super::call::{CallStyle, lines, place, seconds};
 use super::escape::plain;
 use super::output;
-use super::{frame, handled, source, style, threads};
+use super::{exceptions, frame, handled, source, style, threads};
 use crate::report::{Basis, DroppedFunction, Fault, Report, Thread};
 
 /// Calls of the thread that crashed that are shown without being asked for.
@@ -30,6 +30,7 @@ pub fn page(report: &Report, verbose: bool) -> String {
 fn write_page(page: &mut String, report: &Report, verbose: bool) -> std::fmt::Result {
     writeln!(page, "{}", headline(report))?;
     write_findings(page, &report.fault)?;
+    exceptions::lines(&report.fault.exceptions).iter().try_for_each(|line| writeln!(page, "  {line}"))?;
     if let Some(sentence) = handled::sentence(&report.fault, verbose) {
         writeln!(page, "{sentence}")?;
     }

@@ -3,7 +3,7 @@
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::{Address, EndedBy, Handler};
+use super::{Address, EndedBy, Exception, Handler};
 
 /// The signal that killed the process.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
@@ -38,6 +38,9 @@ pub struct Fault {
     /// What else is known of it, or can be inferred: the most telling first.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub findings: Vec<Finding>,
+    /// C++ exceptions that the thread was handling when it aborted: the innermost first, which may be the reason for it.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub exceptions: Vec<Exception>,
     /// Nanoseconds since `process.started_at`.
     pub at_ns: u64,
     /// Who sent it, where a process did.

@@ -8,7 +8,7 @@ mod secrets;
 use serde_json::Value as Json;
 
 use self::secrets::Secrets;
-use super::{Call, Frame, Report, State, Value, object_of};
+use super::{Call, Exception, Frame, Report, State, Value, object_of};
 use crate::plan::select::NamePattern;
 
 /// Names of functions, arguments, members and types.
@@ -33,6 +33,10 @@ impl Redaction {
         for thread in &mut report.threads {
             thread.calls.iter_mut().for_each(|call| self.in_call(call, &mut secrets));
             thread.frames.iter_mut().for_each(|frame| self.in_frame(frame, &mut secrets));
+        }
+        for exception in &mut report.fault.exceptions {
+            let is_whole = exception.ty.as_deref().is_some_and(|ty| self.is_named(ty));
+            self.in_values(of_exception(exception), is_whole, &mut secrets);
         }
         for value in values(report) {
             redact(value, &mut |value| secrets.are_in(value));
@@ -80,10 +84,14 @@ impl Redaction {
 
 /// All values of a report that are not parts of others.
 fn values(report: &mut Report) -> impl Iterator<Item = &mut Value> {
-    report
-        .threads
-        .iter_mut()
-        .flat_map(|thread| thread.calls.iter_mut().flat_map(of_call).chain(thread.frames.iter_mut().flat_map(of_frame)))
+    let of_threads = report.threads.iter_mut().flat_map(|thread| {
+        thread.calls.iter_mut().flat_map(of_call).chain(thread.frames.iter_mut().flat_map(of_frame))
+    });
+    of_threads.chain(report.fault.exceptions.iter_mut().flat_map(of_exception))
+}
+
+fn of_exception(exception: &mut Exception) -> impl Iterator<Item = &mut Value> {
+    exception.text.iter_mut().chain(&mut exception.value)
 }
 
 fn of_call(call: &mut Call) -> impl Iterator<Item = &mut Value> {

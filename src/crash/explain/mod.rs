@@ -36,7 +36,7 @@ use self::scene::Scene;
 use super::code::Code;
 use super::{RawCall, Snapshot};
 use crate::plan::Plan;
-use crate::report::{self, Address, Basis, Cause, Finding, Thread};
+use crate::report::{self, Address, Basis, Cause, Exception, Finding, Thread};
 
 /// What happened.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -89,6 +89,8 @@ pub struct Evidence<'e, 'm> {
     pub pid: u32,
     /// The instruction that was to run next.
     pub pc: Option<Address>,
+    /// The C++ exceptions that the thread was handling, the innermost first.
+    pub exceptions: &'e [Exception],
 }
 
 /// The report's part about a signal of which nothing else is known, for the process with this id, that began at `started_ns`.
@@ -102,6 +104,7 @@ pub fn by_signal(fault: &lastwords_abi::Fault, pid: u32, started_ns: u64) -> rep
 pub fn fault(snapshot: &Snapshot, evidence: Evidence<'_, '_>) -> report::Fault {
     let started_ns = snapshot.event.watched.started_ns;
     let fault = told::fault(&snapshot.fault, evidence.pid, started_ns, evidence.pc);
+    let fault = report::Fault { exceptions: evidence.exceptions.to_vec(), ..fault };
     let mapping = mapping::describe(&snapshot.fault);
     let Some(scene) = Scene::new(snapshot, evidence) else { return report::Fault { mapping, ..fault } };
     let instruction = scene.instruction_of_report();

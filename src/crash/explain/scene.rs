@@ -14,7 +14,7 @@ use crate::crash::text::hex;
 use crate::crash::unwind::Registers;
 use crate::crash::{RawCall, Snapshot};
 use crate::plan::Plan;
-use crate::report::{self, Access, Frame, Thread};
+use crate::report::{self, Access, Exception, Frame, Thread};
 
 /// The moment of a fault.
 pub struct Scene<'s, 'm> {
@@ -28,6 +28,7 @@ pub struct Scene<'s, 'm> {
     pub thread: Option<&'s Thread>,
     pub calls: &'s [RawCall],
     pub plan: &'s Plan,
+    pub exceptions: &'s [Exception],
 }
 
 /// The access that failed.
@@ -56,6 +57,7 @@ impl<'s, 'm> Scene<'s, 'm> {
             thread: evidence.thread,
             calls: calls_of(snapshot),
             plan: evidence.plan,
+            exceptions: evidence.exceptions,
         })
     }
 

@@ -77,8 +77,14 @@ impl Moment {
         };
         let thread = Thread { crashed: true, frames: self.frames, ..Thread::default() };
         let plan = Plan::default();
-        let evidence =
-            Evidence { code: Some(&code), thread: Some(&thread), plan: &plan, pid: PID, pc: Some(Address(PC)) };
+        let evidence = Evidence {
+            code: Some(&code),
+            thread: Some(&thread),
+            plan: &plan,
+            pid: PID,
+            exceptions: &[],
+            pc: Some(Address(PC)),
+        };
         fault(&snapshot, evidence)
     }
 

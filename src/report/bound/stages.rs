@@ -50,6 +50,10 @@ pub const STAGES: &[Stage] = &[
     Stage { what: "calls of the thread that crashed", drop: |report, excess| calls(report, 1, excess) },
     Stage { what: "variables in frames", drop: |report, excess| variables(each_crashed(report), 0, excess) },
     Stage { what: "arguments and results", drop: values },
+    Stage {
+        what: "exceptions",
+        drop: |report, excess| drop_last(&mut report.fault.exceptions, 0, &mut Budget(excess)),
+    },
     Stage { what: "frames of the thread that crashed", drop: |report, excess| frames(report, 1, excess) },
     Stage { what: "bytes of output", drop: |report, excess| pending(report, 0, excess) },
     Stage { what: "names", drop: |report, _| shorten_names(report) },

@@ -93,7 +93,9 @@ fn frames_of_ours(fixture: &Fixture) -> Vec<(String, Numbers)> {
     let numbers = |frame: &Frame| {
         let mut numbers = Numbers::new();
         for value in frame.args.iter().chain(&frame.locals) {
-            let number = value.value.as_i64().filter(|_| value.state == State::Exact && value.text.is_none());
+            // What a slot holds before it is set is another number in each run, and has its reason.
+            let is_set = value.state == State::Exact && value.reason.is_none();
+            let number = value.value.as_i64().filter(|_| is_set && value.text.is_none());
             numbers.entry(value.name.clone().unwrap_or_default()).or_default().push(number);
         }
         numbers
