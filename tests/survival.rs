@@ -5,7 +5,7 @@ use std::time::Instant;
 
 use nix::sys::signal::{Signal, kill};
 
-use crate::support::{LIMIT, Session};
+use crate::support::{LIMIT, Session, events};
 
 /// Waits until the code of `tick` in memory is that of the file, for as long as a run may take.
 fn wait_until_code_is_restored(session: &Session) {
@@ -28,6 +28,11 @@ fn check_kill(options: &[&str]) {
     assert_eq!(session.wait_for_lastwords().signal(), Some(nix::libc::SIGKILL));
     assert_eq!(session.tick(), "tick 2");
     wait_until_code_is_restored(&session);
+    let begin = Instant::now();
+    while events().contains(&session.lastwords()) {
+        assert!(begin.elapsed() < LIMIT, "an event is still defined");
+        std::thread::yield_now();
+    }
     assert_eq!(session.tick(), "tick 3");
     session.end();
 }
@@ -38,7 +43,7 @@ fn the_program_survives_the_death_of_lastwords() {
     check_kill(&["-f", "tick"]);
 }
 
-/// Guards against the same where each probe is a perf event of its own.
+/// Guards against the same where probes are those of an event, whose definition hangs on no file descriptor.
 #[test]
 fn the_program_survives_the_death_of_lastwords_on_the_oldest_tier() {
     check_kill(&["-f", "tick", "--tier", "single"]);

@@ -11,6 +11,9 @@ use crate::registers::Registers;
 use crate::slot::{self, Caller};
 use crate::steps::{self, Run};
 
+/// In the place of a function's index: the newest call in a frame, whichever function it is of.
+pub const ANY_FUNCTION: u32 = u32::MAX;
+
 /// What one call is charged for following pointers at the most, in nanoseconds: if it took longer, the thread had to wait meanwhile.
 const LONGEST_NS: u64 = 1 << 16;
 
@@ -126,13 +129,16 @@ pub fn count_exit(index: u32) -> Option<()> {
 pub fn leave(header: *mut SlotHeader, registers: &Registers, index: u32, cfa: u64, flag: u32) -> Option<()> {
     let returned_ns = now();
     let set = open_set(cfa, config!(open_sets));
+    let number = if index == ANY_FUNCTION { newest(header, set, cfa) } else { 0 };
     for way in 0..OPEN_WAYS {
         // SAFETY: `set` and `way` are in bounds, and only the current thread writes to its slot.
         unsafe {
             let open = open_entry(header, set, way);
-            if (*open).cfa != cfa || (*open).function != index || (*open).number == 0 {
+            let is_it = if index == ANY_FUNCTION { (*open).number == number } else { (*open).function == index };
+            if (*open).cfa != cfa || !is_it || (*open).number == 0 {
                 continue;
             }
+            let index = (*open).function;
             let sequence = (*open).number - 1;
             (*open).number = 0;
             if let Some((record, in_ring)) = record_of(header, sequence).filter(|_| sequence >= (*header).first) {
@@ -147,6 +153,22 @@ pub fn leave(header: *mut SlotHeader, registers: &Registers, index: u32, cfa: u6
         }
     }
     None
+}
+
+/// The highest number of an open call in this frame; 0 if there is none. Of calls that share a frame, the last one returns first.
+#[inline(always)]
+fn newest(header: *mut SlotHeader, set: u32, cfa: u64) -> u64 {
+    let mut newest = 0;
+    for way in 0..OPEN_WAYS {
+        // SAFETY: `set` and `way` are in bounds, and only the current thread writes to its slot.
+        unsafe {
+            let open = open_entry(header, set, way);
+            if (*open).cfa == cfa && (*open).number > newest {
+                newest = (*open).number;
+            }
+        }
+    }
+    newest
 }
 
 /// What there is to capture when the function returns.

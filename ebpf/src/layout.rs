@@ -115,6 +115,8 @@ pub struct TaskOffsets {
     pub return_address: u32,
     /// `return_instance.next`
     pub return_next: u32,
+    /// `return_instance.func`
+    pub return_function: u32,
     /// `k_sigaction.sa.sa_handler`
     pub action_handler: u32,
     /// `k_sigaction.sa.sa_flags`
@@ -178,6 +180,7 @@ impl TaskOffsets {
         return_stack: 0,
         return_address: 0,
         return_next: 0,
+        return_function: 0,
         action_handler: 0,
         action_flags: 0,
         task_blocked: 0,
@@ -241,8 +244,6 @@ pub struct Config {
     pub has_fault_details: u32,
     /// Survived faults that user space wants to be told of, at the most.
     pub survived_told: u32,
-    /// Zero.
-    pub reserved: u32,
     /// What a stream looks like.
     pub stream: StreamLayout,
     /// Offsets in kernel structures.
@@ -269,7 +270,6 @@ impl Config {
         thread_tls_base: 0,
         has_fault_details: 0,
         survived_told: 0,
-        reserved: 0,
         stream: StreamLayout::GLIBC,
         offsets: TaskOffsets::ZERO,
     };
@@ -443,5 +443,5 @@ const _: () = assert!(size_of::<OpenCall>() == 24);
 const _: () = assert!(size_of::<Target>() == 24);
 const _: () = assert!(size_of::<MemoryHeader>() == 40);
 const _: () = assert!(size_of::<Chunk>() == 40 + CHUNK_BYTES && size_of::<Window>() == 40 + WINDOW_BYTES);
-const _: () = assert!(size_of::<Config>() == 144 + size_of::<TaskOffsets>());
+const _: () = assert!(size_of::<Config>() == 140 + size_of::<TaskOffsets>());
 const _: () = assert!(MAX_DATA_BYTES.is_multiple_of(8));

@@ -53,6 +53,8 @@ pub mod cookie {
     pub const TURN: u64 = 4;
     /// The same, if the condition in the low four bits of the event holds: as the architecture numbers its conditions.
     pub const TURN_IF: u64 = 16;
+    /// What has happened is to be looked up by the address, in the map `SITES`: the probe shares its cookie with others.
+    pub const BY_ADDRESS: u64 = 5;
     /// The bits of a condition.
     pub const CONDITION: u64 = 15;
 

@@ -18,6 +18,7 @@ mod process;
 mod recent;
 mod registers;
 mod signal;
+mod sites;
 mod slot;
 mod stack_end;
 mod steps;
@@ -74,6 +75,12 @@ fn happened(context: *mut c_void, is_return: bool) -> Option<()> {
     // SAFETY: the context of this program.
     let cookie = unsafe { bpf_get_attach_cookie(context) };
     let registers = Registers::of_probe(context);
+    let is_shared = cookie::event(cookie) == cookie::BY_ADDRESS;
+    let cookie = match (is_shared, is_return) {
+        (false, _) => cookie,
+        (true, false) => sites::meaning(registers, cookie)?,
+        (true, true) => sites::of_return(cookie)?,
+    };
     let index = cookie::function(cookie);
     let event = if is_return { cookie::RETURN } else { cookie::event(cookie) };
     if event == cookie::ENTRY {

@@ -33,6 +33,11 @@ pub fn constant<T: Copy>(field: *const T) -> T {
 #[map]
 pub static FUNCTIONS: Array<Function> = Array::with_max_entries(1, BPF_F_MMAPABLE);
 
+/// What happens at an address of the program, where probes share a cookie: by the distance from its lowest code, a cookie without its generation.
+/// Entries: set by user space.
+#[map]
+pub static SITES: HashMap<u64, u64> = HashMap::with_max_entries(1, 0);
+
 /// The steps of all functions. Entries: set by user space.
 #[map]
 pub static STEPS: Array<Step> = Array::with_max_entries(1, 0);

@@ -68,6 +68,12 @@ impl Registers {
         self.sp
     }
 
+    /// The instruction that the probe stands on; at the trampoline, the one that the function returns to.
+    #[inline(always)]
+    pub fn program_counter(&self) -> u64 {
+        self.ip
+    }
+
     /// The two registers for integer results (psABI section 3.2.3).
     #[inline(always)]
     pub fn results(&self) -> [u64; 2] {

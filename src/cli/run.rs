@@ -188,7 +188,11 @@ pub fn execute(run: &Run) -> Result<Ending, Error> {
     run.output.check(run.owner())?;
     let options = Options { costs: Some(calibrate::costs()), ..run.options.clone() };
     let prepared = prepare(Binary::open(&run.program)?, &run.selection, &options)?;
-    let settings = Settings { streams: Streams::of(&prepared.binaries[0]), ..run.settings.clone() };
+    let settings = Settings {
+        streams: Streams::of(&prepared.binaries[0]),
+        single: run.tier == Some(Tier::Single),
+        ..run.settings.clone()
+    };
     let mut recorder = Recorder::load(&prepared.plan, &settings)?;
     let attached = recorder.attach(&prepared.plan, run.tier)?;
     if run.verbose {

@@ -11,6 +11,7 @@ use super::closing::close;
 use super::multi::{self, Kind};
 use super::parts::{Part, Parts};
 use super::programs::Programs;
+use super::traced::{Event, Traced};
 use super::{ProbeError, Tier, single};
 use crate::address::FileOffset;
 use crate::plan::{Exits, Plan};
@@ -54,6 +55,11 @@ pub enum Link {
     Multi {
         /// The kernel's link, held only to be closed.
         _fd: OwnedFd,
+    },
+    /// Many of the program, by one event.
+    Traced {
+        /// Held only to be closed.
+        _event: Event,
     },
     /// One.
     Single(UProbeLink),
@@ -126,12 +132,25 @@ impl Placement {
         Ok(Group { parts: self.parts, generation: self.generation, links })
     }
 
-    /// Places the probes one by one.
-    pub fn by_single(self, ebpf: &mut Ebpf) -> Result<Group, ProbeError> {
-        let (returns, instructions) = self.sites.apart();
-        let mut links = single::attach(ebpf, "probe_return", &self.path, &returns)?;
-        links.extend(single::attach(ebpf, "probe", &self.path, &instructions)?);
-        let links = links.into_iter().map(Link::Single).collect();
+    /// Places the probes by events of the program, as far as that goes, and else one by one.
+    pub fn by_single(self, ebpf: &mut Ebpf, traced: &mut Option<Traced>) -> Result<Group, ProbeError> {
+        let (mut returns, mut instructions) = self.sites.apart();
+        let mut links = Vec::new();
+        if let Some(traced) = traced.as_mut().filter(|traced| traced.is_of(&self.path)) {
+            let shared = traced.share(ebpf, &mut instructions);
+            // A return is found by its call: where that is not in the table, nobody knows whose it is.
+            let (shared_returns, own) =
+                returns.into_iter().partition(|site| shared.iter().any(|entry| entry.offset == site.offset));
+            returns = own;
+            for (program, sites) in [("probe_return", shared_returns), ("probe", shared)] {
+                if !sites.is_empty() {
+                    links.push(Link::Traced { _event: traced.place(ebpf, program, &sites, self.generation)? });
+                }
+            }
+        }
+        for (program, sites) in [("probe_return", returns), ("probe", instructions)] {
+            links.extend(single::attach(ebpf, program, &self.path, &sites)?.into_iter().map(Link::Single));
+        }
         Ok(Group { parts: self.parts, generation: self.generation, links })
     }
 }
@@ -140,6 +159,7 @@ impl Placement {
 pub struct Attacher<'a> {
     pub ebpf: &'a mut Ebpf,
     pub programs: &'a mut Programs,
+    pub traced: &'a mut Option<Traced>,
 }
 
 impl Attacher<'_> {
@@ -163,11 +183,12 @@ impl Attacher<'_> {
         }
         let mut links = Links::default();
         let parts = Parts::of(plan);
-        for group in groups_of(plan, &parts, tier) {
+        *self.traced = plan.objects.first().filter(|_| tier == Tier::Single).and_then(|program| Traced::new(program));
+        for group in groups_of(plan, &parts, tier, self.traced.is_some()) {
             let placement = Placement::new(plan, &parts, group, FIRST_GENERATION);
             links.groups.push(match tier {
                 Tier::Session | Tier::Multi => placement.by_multi(self.programs, tier)?,
-                Tier::Single => placement.by_single(self.ebpf)?,
+                Tier::Single => placement.by_single(self.ebpf, self.traced)?,
             });
         }
         Ok(links)
@@ -178,7 +199,7 @@ impl Attacher<'_> {
 pub fn attach_floor(plan: &Plan, programs: &mut Programs) -> Result<Links, ProbeError> {
     let mut links = Links::default();
     let all = Parts::of(plan);
-    for group in groups_of(plan, &all, Tier::Multi) {
+    for group in groups_of(plan, &all, Tier::Multi, false) {
         let Placement { parts, path, sites, generation } = Placement::new(plan, &all, group, FIRST_GENERATION);
         let is_entry = |site: &Site| cookie::event(site.cookie) == cookie::ENTRY;
         let entries: Vec<Site> = sites.paired.into_iter().chain(sites.instructions).filter(is_entry).collect();
@@ -203,12 +224,13 @@ fn returning(entry: &Site) -> Site {
     Site { cookie: cookie::new(cookie::RETURN, cookie::function(entry.cookie), generation), ..*entry }
 }
 
-/// Which parts hang together at the start. A single probe hangs on nothing.
-fn groups_of(plan: &Plan, parts: &Parts, tier: Tier) -> Vec<Vec<usize>> {
+/// Which parts hang together at the start. A single probe hangs on nothing; those of the program may share events.
+fn groups_of(plan: &Plan, parts: &Parts, tier: Tier, has_events: bool) -> Vec<Vec<usize>> {
     let groups = |object| {
         let is_there = |&number: &usize| plan.functions[parts.get(number).function()].object == object;
         let parts: Vec<usize> = (0..parts.count()).filter(is_there).collect();
-        let size = if tier == Tier::Single { 1 } else { GROUP.max(parts.len().div_ceil(GROUPS)) };
+        let is_alone = tier == Tier::Single && !(has_events && object == 0);
+        let size = if is_alone { 1 } else { GROUP.max(parts.len().div_ceil(GROUPS)) };
         parts.chunks(size).map(<[usize]>::to_vec).collect::<Vec<_>>()
     };
     (0..plan.objects.len()).flat_map(groups).collect()

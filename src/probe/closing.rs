@@ -6,7 +6,7 @@ use std::thread::JoinHandle;
 use super::attach::Link;
 
 /// Threads that close links at the same time. Closing one waits for grace periods of the kernel, which all that wait at the same time
-/// share; single probes do not profit from that (Linux closes them one after the other, 0.1 s each).
+/// share; single probes do not profit from that (Linux closes their events one after the other, 0.1 s each).
 const CLOSERS: usize = 128;
 
 /// Closes links, and waits until their probes are gone.

@@ -204,7 +204,9 @@ impl Recorder {
         let back = by_object.into_values().map(|back| Placement::new(plan, parts, back, generation));
         swaps.extend(back.map(|new| Swap { old: None, new }));
         if self.attached.tier == Tier::Single {
-            let swaps = swaps.into_iter().map(|Swap { old, new }| Swap { old, new: new.by_single(&mut self.ebpf) });
+            let swaps = swaps
+                .into_iter()
+                .map(|Swap { old, new }| Swap { old, new: new.by_single(&mut self.ebpf, &mut self.traced) });
             let placed: Vec<Swap<Placed>> = swaps.collect();
             return placed.into_iter().flat_map(|swap| self.install(swap, oversight)).collect();
         }

@@ -178,6 +178,7 @@ impl KernelTypes {
             return_stack: need(&["return_instance", "stack"])?,
             return_address: need(&["return_instance", "orig_ret_vaddr"])?,
             return_next: need(&["return_instance", "next"])?,
+            return_function: need(&["return_instance", "func"])?,
             action_handler: need(&["k_sigaction", "sa", "sa_handler"])?,
             action_flags: need(&["k_sigaction", "sa", "sa_flags"])?,
             task_blocked: need(&["task_struct", "blocked"])?,

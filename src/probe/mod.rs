@@ -11,6 +11,7 @@ mod cost;
 mod error;
 mod govern;
 mod governor;
+mod guard;
 mod handled;
 pub mod kernel_types;
 mod live;
@@ -28,6 +29,8 @@ mod single;
 #[cfg(test)]
 mod tests;
 mod tier;
+mod traced;
+pub mod tracefs;
 
 use std::collections::HashMap;
 use std::mem::offset_of;
@@ -67,6 +70,7 @@ use object::{MapSizes, errno_of};
 use pool::Pool;
 use programs::{Programs, lock};
 use relink::Relinking;
+use traced::Traced;
 
 /// Program and tracepoint of everything that is not a probe.
 const TRACEPOINTS: [(&str, &str); 6] = [
@@ -78,6 +82,8 @@ const TRACEPOINTS: [(&str, &str); 6] = [
     ("mark_victim", "mark_victim"),
 ];
 
+/// What kernels have that can place many probes by one link.
+const UPROBE_MULTI: &str = "bpf_uprobe_multi_link_attach";
 /// Where kernels that have kprobes say so.
 const KPROBES: &str = "/sys/bus/event_source/devices/kprobe/type";
 /// How long the threads of a process that has ended are waited for: they have only their own end before them.
@@ -89,6 +95,7 @@ pub struct Recorder {
     relinking: Relinking,
     links: Option<Links>,
     closing: Closing,
+    traced: Option<Traced>,
     ebpf: Ebpf,
     live: Live,
     slots: Pool,
@@ -177,11 +184,13 @@ impl Recorder {
         let config = settings.config(plan, &types)?;
         let object = object::with_slot_bytes(config.slot_bytes())?;
         let runs = StepRuns::of(&plan.functions);
+        let is_old = types.function(UPROBE_MULTI).is_none();
         let sizes = MapSizes {
             functions: plan.functions.len() as u32,
             steps: runs.steps.len() as u32,
             chunks: settings.chunks(),
             windows: settings.windows(),
+            sites: if is_old || settings.single { attach::site_count(plan) as u32 } else { 0 },
         };
         let mut ebpf = object::create_maps(&object, &config, sizes)?;
         write_plan(&mut ebpf, plan, &runs)?;
@@ -201,6 +210,7 @@ impl Recorder {
             relinking: Relinking::default(),
             links: None,
             closing: Closing::default(),
+            traced: None,
             ebpf,
             live,
             slots,
@@ -221,7 +231,8 @@ impl Recorder {
     pub fn attach(&mut self, plan: &Plan, tier: Option<Tier>) -> Result<Attached, ProbeError> {
         let start = Instant::now();
         self.attach_tracepoints()?;
-        let mut attacher = Attacher { ebpf: &mut self.ebpf, programs: &mut lock(&self.programs) };
+        let mut attacher =
+            Attacher { ebpf: &mut self.ebpf, programs: &mut lock(&self.programs), traced: &mut self.traced };
         let (tier, links) = attacher.attach(plan, tier)?;
         self.links = Some(links);
         let sites = attach::site_count(plan);
@@ -244,6 +255,7 @@ impl Recorder {
         self.relinking = Relinking::default();
         self.links = None;
         self.closing = Closing::default();
+        self.traced = None;
         start.elapsed()
     }
 

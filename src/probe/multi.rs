@@ -6,7 +6,7 @@
 use std::collections::{HashMap, HashSet};
 use std::ffi::CString;
 use std::io;
-use std::os::fd::{AsRawFd, FromRawFd, OwnedFd, RawFd};
+use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd};
 use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
 
@@ -156,6 +156,18 @@ pub fn link(program: &OwnedFd, kind: Kind, path: &Path, sites: &[Site]) -> io::R
     multi.cookies = cookies.as_ptr() as u64;
     multi.cnt = u32::try_from(sites.len()).map_err(io::Error::other)?;
     multi.flags = if kind == Kind::Return { RETURN_FLAG } else { 0 };
+    bpf(bpf_cmd::BPF_LINK_CREATE, &mut attributes)
+}
+
+/// Has an event run a program: `BPF_PERF_EVENT` (Linux 5.15).
+pub fn link_to_event(program: BorrowedFd<'_>, event: BorrowedFd<'_>, cookie: u64) -> io::Result<OwnedFd> {
+    let mut attributes = empty_attributes();
+    // SAFETY: all-zero attributes are valid, and this is the member that BPF_LINK_CREATE reads.
+    let create = unsafe { &mut attributes.link_create };
+    create.__bindgen_anon_1.prog_fd = program.as_raw_fd().cast_unsigned();
+    create.__bindgen_anon_2.target_fd = event.as_raw_fd().cast_unsigned();
+    create.attach_type = bpf_attach_type::BPF_PERF_EVENT as u32;
+    create.__bindgen_anon_3.perf_event.bpf_cookie = cookie;
     bpf(bpf_cmd::BPF_LINK_CREATE, &mut attributes)
 }
 

@@ -35,6 +35,8 @@ pub struct MapSizes {
     pub chunks: u32,
     /// Windows of memory.
     pub windows: u32,
+    /// Probes of the program that may share a cookie.
+    pub sites: u32,
 }
 
 /// The object with the size of a slot put in.
@@ -69,6 +71,7 @@ pub fn create_maps(object: &[u8], config: &Config, sizes: MapSizes) -> Result<Eb
         .map_max_entries("SLOTS", config.slots)
         .map_max_entries("CHUNKS", sizes.chunks)
         .map_max_entries("WINDOWS", sizes.windows)
+        .map_max_entries("SITES", sizes.sites.max(1))
         // Threads without a slot are remembered as well, so that each is counted once.
         .map_max_entries("THREADS", config.slots.saturating_add(16 * 1024))
         .load(object)

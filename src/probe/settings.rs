@@ -29,6 +29,8 @@ pub struct Settings {
     pub stack_bytes: u32,
     /// Whether survived faults are to be told, too.
     pub handled: bool,
+    /// Whether single probes are asked for: the map that they need is made, also where the kernel has something better.
+    pub single: bool,
     /// Where the program's C library keeps what it has not written yet.
     pub streams: Option<Streams>,
 }
@@ -45,6 +47,7 @@ impl Default for Settings {
             signals: CRASHES.to_vec(),
             stack_bytes: 64 * 1024,
             handled: false,
+            single: false,
             streams: None,
         }
     }
@@ -99,7 +102,6 @@ impl Settings {
             thread_tls_base: types.thread_tls_base(),
             has_fault_details: u32::from(has_fault_details),
             survived_told: if self.handled { SURVIVED_TOLD } else { 0 },
-            reserved: 0,
             stream: streams.layout,
             offsets,
         };

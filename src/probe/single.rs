@@ -31,7 +31,8 @@ pub fn attach(ebpf: &mut Ebpf, name: &str, path: &Path, sites: &[Site]) -> Resul
     sites.iter().map(attach_one).collect()
 }
 
-fn loaded<'a>(ebpf: &'a mut Ebpf, name: &str) -> Result<&'a mut UProbe, ProbeError> {
+/// The program of this name, which the kernel has verified.
+pub fn loaded<'a>(ebpf: &'a mut Ebpf, name: &str) -> Result<&'a mut UProbe, ProbeError> {
     let missing = || ProbeError::Object { what: format!("program `{name}`") };
     let program: &mut Program = ebpf.program_mut(name).ok_or_else(missing)?;
     let program: &mut UProbe = program.try_into().map_err(|_| missing())?;

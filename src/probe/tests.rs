@@ -80,8 +80,8 @@ fn every_tier_of_this_kernel_attaches() {
     let register = |word| Step { op: step::REGISTER, register: word, size: 4, ..Step::default() };
     let string = Step { op: step::STRING, size: 256, ..Step::default() };
     let plan = plan(&path, "add", vec![register(14), register(13), string]);
-    let settings = Settings { threads: 16, ..Settings::default() };
     for tier in tiers() {
+        let settings = Settings { threads: 16, single: tier == Tier::Single, ..Settings::default() };
         let mut recorder = Recorder::load(&plan, &settings).unwrap_or_else(|error| panic!("{tier}: {error:?}"));
         let attached = recorder.attach(&plan, Some(tier)).unwrap_or_else(|error| panic!("{tier}: {error:#?}"));
         assert_eq!((attached.tier, attached.functions, attached.sites), (tier, 1, 2));
@@ -96,8 +96,8 @@ fn a_death_brings_the_ring_of_its_thread() {
     let path = build("death", source);
     let register = |word| Step { op: step::REGISTER, register: word, size: 4, ..Step::default() };
     let plan = plan(&path, "add", vec![register(14), register(13)]);
-    let settings = Settings { threads: 16, ..Settings::default() };
     for tier in tiers() {
+        let settings = Settings { threads: 16, single: tier == Tier::Single, ..Settings::default() };
         let mut recorder = Recorder::load(&plan, &settings).unwrap();
         recorder.attach(&plan, Some(tier)).unwrap();
         let suspended = Suspended::new(&path, &["program".into()], None).unwrap();

@@ -9,7 +9,7 @@ pub enum Tier {
     Session,
     /// One link for entries, one for returns (Linux 6.6).
     Multi,
-    /// One perf event a probe (Linux 6.0).
+    /// Events with many probes of the program, and one perf event for each other probe (Linux 6.0).
     Single,
 }
 

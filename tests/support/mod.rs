@@ -11,6 +11,7 @@ mod session;
 
 pub use fixture::{Compiler, Fixture};
 pub use lastwords::{Lastwords, Outcome, reports_in, share_machine};
+pub use leftovers::events;
 pub use page::without_addresses;
 pub use process::{Finished, LIMIT, wait};
 pub use report::{Call, Report, Thread, number};

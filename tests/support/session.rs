@@ -65,6 +65,11 @@ impl Session {
         kill(Pid::from_raw(self.lastwords.id().cast_signed()), signal).expect("lastwords runs");
     }
 
+    /// The process id of lastwords.
+    pub fn lastwords(&self) -> u32 {
+        self.lastwords.id()
+    }
+
     /// Waits for the end of lastwords.
     pub fn wait_for_lastwords(&mut self) -> std::process::ExitStatus {
         self.lastwords.wait().expect("the status of lastwords")

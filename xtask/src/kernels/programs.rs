@@ -11,7 +11,7 @@ use crate::shell::{self, ChoreError};
 /// Unit tests of what talks to the kernel.
 const UNIT_TESTS: &str = "probe::";
 /// Whole-program tests of what depends on the kernel. Those of its tiers come on top.
-const WHOLE_PROGRAM_TESTS: [&str; 10] = [
+const WHOLE_PROGRAM_TESTS: [&str; 11] = [
     "starting_case::",
     "strings::",
     "returns::",
@@ -22,6 +22,7 @@ const WHOLE_PROGRAM_TESTS: [&str; 10] = [
     "output::",
     "then_and_now::",
     "hostile::",
+    "exceptions::exceptions_in",
 ];
 /// Of the tests that run one thing a hundred times. Where all instructions are emulated, they would take an hour.
 const RUNS: &str = "1";
