@@ -244,6 +244,10 @@ pub struct Config {
     pub has_fault_details: u32,
     /// Survived faults that user space wants to be told of, at the most.
     pub survived_told: u32,
+    /// Whether probes may wait for pages that are not in memory: 0 or 1.
+    pub waits_for_pages: u32,
+    /// Zero.
+    pub reserved: u32,
     /// What a stream looks like.
     pub stream: StreamLayout,
     /// Offsets in kernel structures.
@@ -270,6 +274,8 @@ impl Config {
         thread_tls_base: 0,
         has_fault_details: 0,
         survived_told: 0,
+        waits_for_pages: 0,
+        reserved: 0,
         stream: StreamLayout::GLIBC,
         offsets: TaskOffsets::ZERO,
     };
@@ -443,5 +449,5 @@ const _: () = assert!(size_of::<OpenCall>() == 24);
 const _: () = assert!(size_of::<Target>() == 24);
 const _: () = assert!(size_of::<MemoryHeader>() == 40);
 const _: () = assert!(size_of::<Chunk>() == 40 + CHUNK_BYTES && size_of::<Window>() == 40 + WINDOW_BYTES);
-const _: () = assert!(size_of::<Config>() == 140 + size_of::<TaskOffsets>());
+const _: () = assert!(size_of::<Config>() == 148 + size_of::<TaskOffsets>());
 const _: () = assert!(MAX_DATA_BYTES.is_multiple_of(8));

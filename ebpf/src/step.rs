@@ -115,6 +115,8 @@ pub const NULL: u16 = 3;
 pub const FAULT: u16 = 4;
 /// The first `length` bytes could be read, what follows them could not.
 pub const PARTIAL: u16 = 5;
+/// The first `length` bytes could be read. What follows them is not in memory, or not mapped: this kernel does not wait for pages (before Linux 6.0).
+pub const NOT_IN_MEMORY: u16 = 6;
 
 /// What became of a step that reads user memory; stands in front of its bytes.
 #[repr(C)]

@@ -9,8 +9,8 @@ use aya_ebpf::helpers::generated::{bpf_copy_from_user, bpf_loop, bpf_probe_read_
 use lastwords_abi::layout::ring_offset;
 use lastwords_abi::record::{RECORD_BYTES, RESULT_BYTES};
 use lastwords_abi::step::{
-    COUNTED, ELEMENTS, FAULT, FOLLOW, MEMORY, NULL, OUTCOME_BYTES, PARTIAL, PLACES, READ, REGISTER, RING, STRING,
-    TRUNCATED, WORD,
+    COUNTED, ELEMENTS, FAULT, FOLLOW, MEMORY, NOT_IN_MEMORY, NULL, OUTCOME_BYTES, PARTIAL, PLACES, READ, REGISTER,
+    RING, STRING, TRUNCATED, WORD,
 };
 use lastwords_abi::{Function, MAX_COPY_BYTES, MAX_STEPS, Outcome, REGISTER_WORDS, SlotHeader, Step, align8};
 
@@ -221,15 +221,13 @@ impl Output {
         let size = copyable(size);
         // SAFETY: `size` bytes follow `to`, see `MAX_OUTPUT_BYTES`; the helpers check the user address.
         unsafe {
-            if bpf_probe_read_user(to, size, from as *const c_void) == 0
-                || bpf_copy_from_user(to, size, from as *const c_void) == 0
-            {
+            if bpf_probe_read_user(to, size, from as *const c_void) == 0 || read_waiting(to, size, from) {
                 return (READ, size);
             }
             let before_next_page = (PAGE_BYTES - (from & (PAGE_BYTES - 1))) as u32;
             if before_next_page < size {
                 let part = copyable(before_next_page);
-                if bpf_copy_from_user(to, part, from as *const c_void) == 0 {
+                if read_waiting(to, part, from) {
                     return (PARTIAL, part);
                 }
             }
@@ -290,7 +288,7 @@ impl Output {
     #[inline(always)]
     fn touch(&self, address: u64) -> bool {
         // SAFETY: one byte follows `to`.
-        unsafe { bpf_copy_from_user(self.bytes(), 1, address as *const c_void) == 0 }
+        unsafe { read_waiting(self.bytes(), 1, address) }
     }
 
     /// Behind the outcome.
@@ -302,6 +300,8 @@ impl Output {
 
     #[inline(always)]
     fn outcome(&self, status: u16, length: u32) {
+        let is_short = status == FAULT || status == PARTIAL;
+        let status = if is_short && config!(waits_for_pages) == 0 { NOT_IN_MEMORY } else { status };
         // SAFETY: 8 of the bytes that follow `to`, aligned to 8 as every output is.
         unsafe { *self.to.cast() = Outcome { status, reserved: 0, length } };
     }
@@ -346,5 +346,19 @@ fn mask_of(bytes: u16) -> u64 {
         2 => 0xffff,
         4 => 0xffff_ffff,
         _ => u64::MAX,
+    }
+}
+
+/// Copies memory, and waits for its pages if they are not there; where programs may not wait (before Linux 6.0), as far as they are. The verifier
+/// knows which of the two this kernel is, and does not see the other.
+#[inline(always)]
+unsafe fn read_waiting(to: *mut c_void, size: u32, from: u64) -> bool {
+    // SAFETY: the caller's place has room for as much; the helpers check the address.
+    unsafe {
+        if config!(waits_for_pages) == 1 {
+            bpf_copy_from_user(to, size, from as *const c_void) == 0
+        } else {
+            bpf_probe_read_user(to, size, from as *const c_void) == 0
+        }
     }
 }

@@ -83,7 +83,8 @@ fn kernel() -> Finding {
     let found = format!("Linux {release}, {}", std::env::consts::ARCH);
     match version {
         (0..6, _) => {
-            Finding::bad("kernel", found, "probes that may fault pages in need Linux 6.0; 6.6 and 6.13 attach faster")
+            let lost = "values on pages that are not in memory cannot be recorded before Linux 6.0; 6.6 and 6.13 attach faster";
+            Finding::bad("kernel", found, lost)
         }
         _ => Finding::good("kernel", found),
     }

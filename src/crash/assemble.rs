@@ -285,6 +285,7 @@ fn recorder(snapshot: &Snapshot, context: &Context<'_>) -> Recorder {
         processes_not_watched: count(Counter::PROCESSES_NOT_WATCHED),
         deaths_lost: count(Counter::DEATHS_LOST),
         memory_lost: count(Counter::MEMORY_LOST),
+        pages_not_waited_for: context.config.waits_for_pages == 0,
         handled_faults: count(Counter::HANDLED_FAULTS),
         deaths_of_other_files: count(Counter::DEATHS_OF_OTHER_FILES),
     }

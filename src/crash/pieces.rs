@@ -2,7 +2,9 @@
 
 use std::ops::Range;
 
-use lastwords_abi::step::{FAULT, NULL, PARTIAL, READ, TRUNCATED};
+use lastwords_abi::step::{FAULT, NOT_IN_MEMORY, NULL, PARTIAL, READ, TRUNCATED};
+
+use super::recorded::NOT_WAITED_FOR;
 
 use crate::plan::outputs::Output;
 use crate::plan::{PieceSource, Source};
@@ -81,6 +83,7 @@ impl Bytes {
     fn push_output(&mut self, output: &Output<'_>, skip: usize, size: usize) {
         let known = output.bytes.len();
         let (state, reason) = match output.outcome.map(|outcome| outcome.status) {
+            Some(NOT_IN_MEMORY) => (State::Unavailable, NOT_WAITED_FOR.into()),
             Some(FAULT) => (State::Unreadable, "its memory could not be read".into()),
             Some(PARTIAL) => (State::Unreadable, format!("its memory ends after {known} bytes")),
             Some(NULL) => (State::Unavailable, "the pointer to it is NULL".into()),

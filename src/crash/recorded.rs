@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use lastwords_abi::step::{FAULT, NULL, PARTIAL, READ, RING, STRING, TRUNCATED};
+use lastwords_abi::step::{FAULT, NOT_IN_MEMORY, NULL, PARTIAL, READ, RING, STRING, TRUNCATED};
 use lastwords_abi::{MAX_STEPS, Step};
 
 use super::memory::{Memory, Unknown};
@@ -25,11 +25,17 @@ pub trait Held {
     fn gone(&self, at: Avma) -> String;
 }
 
+/// How to say that a kernel before Linux 6.0 was asked.
+pub const NOT_WAITED_FOR: &str =
+    "it was not in memory, or is not mapped: before Linux 6.0, probes cannot wait for a page";
+
 /// Why memory is not known from some address on.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum End {
     /// It could not be read.
     Unreadable,
+    /// It could not be read without waiting, and this kernel does not wait.
+    NotInMemory,
     /// A status that this reader does not know.
     Status(u16),
     /// The record ends before.
@@ -69,6 +75,7 @@ impl Recorded {
             Some(READ) if step.op == STRING => return self.memory.insert(Avma(end), &[0]),
             Some(READ | NULL | TRUNCATED) => return,
             Some(FAULT | PARTIAL) => End::Unreadable,
+            Some(NOT_IN_MEMORY) => End::NotInMemory,
             Some(status) => End::Status(status),
             None => End::Damaged,
         };
@@ -133,6 +140,8 @@ impl End {
         match end {
             Some(Self::Unreadable) if known == 0 => (State::Unreadable, held.gone(at)),
             Some(Self::Unreadable) => (State::Truncated, format!("memory ends after {known} bytes")),
+            Some(Self::NotInMemory) if known == 0 => (State::Unavailable, NOT_WAITED_FOR.into()),
+            Some(Self::NotInMemory) => (State::Truncated, format!("only its first {known} bytes were in memory")),
             Some(Self::Status(status)) => {
                 (State::Unavailable, format!("the recorder left it with the unknown status {status}"))
             }

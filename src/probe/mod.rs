@@ -183,6 +183,7 @@ impl Recorder {
         let types = KernelTypes::load()?;
         let config = settings.config(plan, &types)?;
         let object = object::with_slot_bytes(config.slot_bytes())?;
+        let object = if config.waits_for_pages == 1 { object } else { object::without_waiting(object) };
         let runs = StepRuns::of(&plan.functions);
         let is_old = types.function(UPROBE_MULTI).is_none();
         let sizes = MapSizes {

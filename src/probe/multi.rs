@@ -125,18 +125,28 @@ fn call_kernel_function(instructions: &mut [bpf_insn], id: u32) {
 
 /// Loads a program for [`Kind::Nothing`] or [`Kind::Return`] that does nothing, without the object and its maps.
 pub fn load_nothing(kind: Kind) -> io::Result<OwnedFd> {
+    load_empty(kind.attach_type(), if kind == Kind::Return { 0 } else { SLEEPABLE_FLAG })
+}
+
+fn load_empty(attach_type: u32, flags: u32) -> io::Result<OwnedFd> {
     // mov $0, %r0; exit
     const CODE: [u64; 2] = [0xb7, 0x95];
     let mut attributes = empty_attributes();
     // SAFETY: all-zero attributes are valid, and this is the member that BPF_PROG_LOAD reads.
     let load = unsafe { &mut attributes.__bindgen_anon_3 };
     load.prog_type = bpf_prog_type::BPF_PROG_TYPE_KPROBE as u32;
-    load.expected_attach_type = kind.attach_type();
-    load.prog_flags = if kind == Kind::Return { 0 } else { SLEEPABLE_FLAG };
+    load.expected_attach_type = attach_type;
+    load.prog_flags = flags;
     load.insns = CODE.as_ptr() as u64;
     load.insn_cnt = CODE.len() as u32;
     load.license = c"Dual MIT/GPL".as_ptr() as u64;
     bpf(bpf_cmd::BPF_PROG_LOAD, &mut attributes)
+}
+
+/// Whether probes may wait for pages (Linux 6.0): found out by loading one that does nothing. Whatever else is wrong, loading the others tells.
+pub fn can_wait_for_pages() -> bool {
+    let loaded = load_empty(0, SLEEPABLE_FLAG);
+    loaded.err().and_then(|error| error.raw_os_error()) != Some(libc::EINVAL)
 }
 
 /// Places the probes of one file.

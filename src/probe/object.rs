@@ -60,6 +60,17 @@ pub fn with_slot_bytes(slot_bytes: u32) -> Result<Vec<u8>, ProbeError> {
     Ok(object)
 }
 
+/// The object with probes that do not wait for pages: what says so is the name of their sections (`uprobe.s`), which is cut.
+pub fn without_waiting(mut object: Vec<u8>) -> Vec<u8> {
+    for name in [&b"uprobe.s\0"[..], b"uretprobe.s\0"] {
+        let places: Vec<usize> =
+            object.windows(name.len()).enumerate().filter(|(_, bytes)| *bytes == name).map(|(at, _)| at).collect();
+        // Names of relocation sections end with the same bytes, and may share them.
+        places.into_iter().for_each(|at| object[at + name.len() - 3..at + name.len()].fill(0));
+    }
+    object
+}
+
 /// Creates the maps. No program is loaded yet.
 pub fn create_maps(object: &[u8], config: &Config, sizes: MapSizes) -> Result<Ebpf, ProbeError> {
     let config_bytes = ConfigBytes(*config);

@@ -9,8 +9,8 @@ use lastwords_abi::{Config, MAX_DATA_BYTES, Step, align8};
 
 use nix::libc::{SIGABRT, SIGBUS, SIGFPE, SIGILL, SIGSEGV, SIGSYS, SIGTRAP};
 
-use super::ProbeError;
 use super::kernel_types::KernelTypes;
+use super::{ProbeError, multi};
 use crate::binary::Streams;
 use crate::plan::{FunctionPlan, Plan};
 
@@ -31,6 +31,8 @@ pub struct Settings {
     pub handled: bool,
     /// Whether single probes are asked for: the map that they need is made, also where the kernel has something better.
     pub single: bool,
+    /// Whether probes wait for pages that are not in memory, where the kernel lets them (Linux 6.0).
+    pub waits_for_pages: bool,
     /// Where the program's C library keeps what it has not written yet.
     pub streams: Option<Streams>,
 }
@@ -48,6 +50,7 @@ impl Default for Settings {
             stack_bytes: 64 * 1024,
             handled: false,
             single: false,
+            waits_for_pages: true,
             streams: None,
         }
     }
@@ -102,6 +105,8 @@ impl Settings {
             thread_tls_base: types.thread_tls_base(),
             has_fault_details: u32::from(has_fault_details),
             survived_told: if self.handled { SURVIVED_TOLD } else { 0 },
+            waits_for_pages: u32::from(self.waits_for_pages && multi::can_wait_for_pages()),
+            reserved: 0,
             stream: streams.layout,
             offsets,
         };

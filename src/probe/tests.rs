@@ -88,6 +88,52 @@ fn every_tier_of_this_kernel_attaches() {
     }
 }
 
+/// Runs a program that dies of SIGSEGV under a recorder.
+fn death_of(path: &Path, recorder: &mut Recorder) -> Death {
+    let suspended = Suspended::new(path, &["program".into()], None).unwrap();
+    recorder.watch(suspended.pid().as_raw() as u32).unwrap();
+    let running = suspended.start().unwrap();
+    let ending = loop {
+        if let Some(ending) = running.ending() {
+            break ending;
+        }
+        std::thread::yield_now();
+    };
+    assert_eq!(ending, Ending::Killed(nix::sys::signal::Signal::SIGSEGV));
+    let death = recorder.next_death().expect("a death");
+    assert_eq!(death.event.watched.ns_pid, running.pid().as_raw() as u32);
+    death
+}
+
+/// Guards against programs that Linux before 6.0 refuses: none of them may wait for pages. What that loses is told.
+#[test]
+fn probes_need_not_wait_for_pages() {
+    // A text that is there, and one on a page of the program's own file that nobody has looked at.
+    let source = r#"
+        #include <fcntl.h>
+        #include <sys/mman.h>
+        int add(const char *a) { return 1; }
+        int main(void) {
+            char here[] = "text";
+            add(here);
+            add(mmap(0, 4096, PROT_READ, MAP_PRIVATE, open("/proc/self/exe", O_RDONLY), 0));
+            *(volatile char *)0 = 1;
+        }"#;
+    let path = build("waiting", source);
+    let register = Step { op: step::REGISTER, register: 14, size: 8, ..Step::default() };
+    let string = Step { op: step::STRING, size: 16, ..Step::default() };
+    let plan = plan(&path, "add", vec![register, string]);
+    for (waits_for_pages, expected) in [(false, step::NOT_IN_MEMORY), (true, step::READ)] {
+        let settings = Settings { threads: 16, single: true, waits_for_pages, ..Settings::default() };
+        let mut recorder = Recorder::load(&plan, &settings).unwrap_or_else(|error| panic!("{error:#?}"));
+        recorder.attach(&plan, Some(Tier::Single)).unwrap_or_else(|error| panic!("{error:#?}"));
+        let death = death_of(&path, &mut recorder);
+        let (_, calls) = crate::crash::ring::read_slot(&death.slots[0], recorder.config(), 64).expect("a slot");
+        let status = |call: &crate::crash::RawCall| u16::from_ne_bytes([call.data[8], call.data[9]]);
+        assert_eq!(calls.iter().map(status).collect::<Vec<_>>(), [step::READ, expected]);
+    }
+}
+
 /// Guards against a death that is not told, or that leaves the ring behind: the whole way through the kernel.
 #[test]
 fn a_death_brings_the_ring_of_its_thread() {
@@ -100,26 +146,15 @@ fn a_death_brings_the_ring_of_its_thread() {
         let settings = Settings { threads: 16, single: tier == Tier::Single, ..Settings::default() };
         let mut recorder = Recorder::load(&plan, &settings).unwrap();
         recorder.attach(&plan, Some(tier)).unwrap();
-        let suspended = Suspended::new(&path, &["program".into()], None).unwrap();
-        recorder.watch(suspended.pid().as_raw() as u32).unwrap();
-        let running = suspended.start().unwrap();
-        let ending = loop {
-            if let Some(ending) = running.ending() {
-                break ending;
-            }
-            std::thread::yield_now();
-        };
-        assert_eq!(ending, Ending::Killed(nix::sys::signal::Signal::SIGSEGV));
-        let death = recorder.next_death().expect("a death");
+        let death = death_of(&path, &mut recorder);
         assert_eq!((death.fault.signal, death.fault.address, death.slots.len()), (11, 0, 1));
-        assert_eq!(death.event.watched.ns_pid, running.pid().as_raw() as u32);
         // The stack is there from the red zone below the stack pointer on (psABI, 3.2.2), page by page.
         let start = death.fault.thread.registers[19] - 128;
         let stack = death.memory.iter().find(|range| range.address.0 == start).expect("the stack");
         assert_eq!((start + stack.bytes.len() as u64) % 4096, 0);
         // SAFETY: a copy of a slot begins with its header.
         let header = unsafe { death.slots[0].as_ptr().cast::<lastwords_abi::SlotHeader>().read_unaligned() };
-        assert_eq!((header.calls, header.ns_tid), (100, running.pid().as_raw() as u32));
+        assert_eq!((header.calls, header.ns_tid), (100, death.event.watched.ns_pid));
         assert_eq!(recorder.counters().unwrap(), [0; Counter::COUNT as usize]);
     }
 }

@@ -161,6 +161,8 @@ fn losses(report: &Report, verbose: bool) -> Vec<String> {
     }
     let memory = recorder.memory_lost;
     say(memory, format!("{} not copied at the death: there was no room for more", were(memory, "memory block")));
+    let waits = "values on pages that were not in memory: before Linux 6.0, probes cannot wait for them";
+    say(recorder.pages_not_waited_for.into(), waits.into());
     say(report.process.args_truncated.into(), "the program's arguments were too long to keep them all".into());
     let skipped = probes.skipped.len() as u64;
     say(skipped, format!("{} not watched{}", were(skipped, "function"), if verbose { ":" } else { " (-v says why)" }));

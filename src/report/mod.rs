@@ -178,6 +178,9 @@ pub struct Recorder {
     /// Pieces of stacks and of other memory that were not copied when threads died, because the room for them was full.
     #[serde(default)]
     pub memory_lost: u64,
+    /// Memory that had to be fetched first (from a file, from swap) could not be recorded with calls: the kernel is older than Linux 6.0.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub pages_not_waited_for: bool,
     /// Signals of the chosen set that a handler took.
     pub handled_faults: u64,
     /// Deaths of descendants that executed another file.

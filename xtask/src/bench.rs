@@ -4,10 +4,14 @@ use crate::packages::{Package, install_missing};
 use crate::shell::{self, ChoreError};
 
 /// What the measured programs are built with.
-const NEEDED: [Package; 2] = [Package { name: "gcc", provides: "gcc" }, Package { name: "g++", provides: "g++" }];
+const NEEDED: [Package; 3] = [
+    Package { name: "gcc", provides: "gcc" },
+    Package { name: "g++", provides: "g++" },
+    Package { name: "gdb", provides: "gdb" },
+];
 
 /// All benches, in the order in which they run.
-const BENCHES: [&str; 4] = ["recorder", "compare", "governor", "death"];
+const BENCHES: [&str; 5] = ["recorder", "compare", "governor", "death", "startup"];
 /// Those that know `--quick`.
 const QUICK: [&str; 2] = ["recorder", "death"];
 
