@@ -89,6 +89,8 @@ struct Program {
 fn main() {
     let folder = std::env::temp_dir().join(format!("lastwords-compare-{}", std::process::id()));
     fs::create_dir_all(&folder).expect("a folder for the programs");
+    // Tools and programs leave files where they run (`gmon.out`).
+    std::env::set_current_dir(&folder).expect("that folder");
     let programs: Vec<_> =
         ENTRIES.iter().enumerate().map(|(number, (_, flags))| build(&folder, number, flags)).collect();
     // figures[tool][entry]
