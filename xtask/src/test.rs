@@ -4,10 +4,15 @@ use crate::packages::{Package, install_missing};
 use crate::shell::{self, ChoreError};
 
 /// What fixtures are built with, and what runs them in special ways.
-pub const NEEDED: [Package; 10] = [
+pub const NEEDED: [Package; 11] = [
     Package { name: "gcc", provides: "gcc" },
     Package { name: "g++", provides: "g++" },
     Package { name: "clang", provides: "clang" },
+    // Debian only recommends the sanitizers of its clang.
+    Package {
+        name: "libclang-rt-14-dev",
+        provides: "/usr/lib/llvm-14/lib/clang/14.0.6/lib/linux/libclang_rt.asan-x86_64.a",
+    },
     Package { name: "libc++-dev", provides: "/usr/lib/x86_64-linux-gnu/libc++.so" },
     Package { name: "libc++abi-dev", provides: "/usr/lib/x86_64-linux-gnu/libc++abi.so" },
     Package { name: "gdb", provides: "gdb" },
