@@ -38,7 +38,10 @@ pub const CLASSES: [Class; 2] = [
 pub const DEPENDENT: u64 = 1;
 
 /// From what a pointer may lead to, to the exception object: the object itself, `unwindHeader`, and the beginnings of the headers of both libraries.
-pub const POINTERS: [u64; 4] = [0, before::UNWIND_HEADER, 112, 128];
+pub const POINTERS: [u64; 4] = [0, before::UNWIND_HEADER, CLASSES[0].header_bytes, CLASSES[1].header_bytes];
+
+/// Words of the stack that are looked at: the frames of `abort`, of the handler of `std::terminate` and of the unwinder.
+pub const STACK_WORDS: u32 = 1024;
 
 /// Exceptions that are looked at, at the most.
 pub const MAX_EXCEPTIONS: usize = 6;

@@ -7,25 +7,23 @@
 use core::ffi::c_void;
 
 use aya_ebpf::helpers::generated::bpf_loop;
-use lastwords_abi::Counter;
-use lastwords_abi::exception::{CLASSES, Class, DEPENDENT, MAX_EXCEPTIONS, OBJECT_WORDS, POINTERS, TYPES, before};
+use lastwords_abi::exception::{
+    CLASSES, Class, DEPENDENT, MAX_EXCEPTIONS, OBJECT_WORDS, POINTERS, STACK_WORDS, TYPES, before,
+};
 use lastwords_abi::layout::{CHUNK_BYTES, WINDOW_BEFORE_BYTES, WINDOW_BYTES};
+use lastwords_abi::{Counter, SlotHeader};
 
-use crate::maps::{CHUNKS, FREE_CHUNKS, FREE_WINDOWS, WINDOWS, count};
-use crate::memory::{Copier, bounded, is_pointer, keep_window, read_window, user_word};
+use crate::maps::{CHUNKS, FREE_CHUNKS, count};
+use crate::memory::{bounded, candidate, copy_window, is_pointer, scratch, user_word};
 use crate::pool;
 use crate::registers::Registers;
 
-/// Words of the stack that are looked at: the frames of `abort`, of the handler of `std::terminate` and of the unwinder.
-const STACK_WORDS: u32 = 1024;
 /// Windows for all exceptions together.
 const MAX_WANTED: usize = MAX_EXCEPTIONS * 20;
 
 /// What the loops share.
 struct Finder {
-    copier: *mut Copier,
-    registers: *const u64,
-    top: u64,
+    header: *mut SlotHeader,
     found: *mut Found,
 }
 
@@ -45,9 +43,9 @@ struct Found {
 
 const _: () = assert!(size_of::<Found>() <= CHUNK_BYTES);
 
-/// Copies the exceptions that the words of the current thread lead to; `top` is its stack pointer.
+/// Copies the exceptions that the words of the current thread lead to, while its slot has the copier that begins at its stack pointer.
 #[inline(always)]
-pub unsafe fn copy(copier: *mut Copier, registers: *const u64, top: u64) {
+pub unsafe fn copy(header: *mut SlotHeader) {
     let Some((index, chunk)) = pool::pop::<{ pool::FEW_TRIES }, _>(&CHUNKS, &FREE_CHUNKS) else {
         count(Counter::MEMORY_LOST);
         return;
@@ -60,7 +58,7 @@ pub unsafe fn copy(copier: *mut Copier, registers: *const u64, top: u64) {
         (*found).object = 0;
         (*found).wanted_count = 0;
         (*found).copied = 0;
-        let mut finder = Finder { copier, registers, top: top & !7, found };
+        let mut finder = Finder { header, found };
         let context: *mut c_void = (&raw mut finder).cast();
         bpf_loop(Registers::POINTER_WORDS + STACK_WORDS, look_at_word as *mut c_void, context, 0);
         bpf_loop(MAX_EXCEPTIONS as u32, look_at_object as *mut c_void, context, 0);
@@ -72,16 +70,11 @@ pub unsafe fn copy(copier: *mut Copier, registers: *const u64, top: u64) {
 /// Does this word lead to an exception?
 unsafe extern "C" fn look_at_word(number: u32, finder: *mut c_void) -> i64 {
     let finder = finder.cast::<Finder>();
-    // SAFETY: `copy` passed it; the word of the registers is bounded.
+    // SAFETY: `copy` passed it, with a slot.
     unsafe {
-        let word = if number < Registers::POINTER_WORDS {
-            let word = bounded(Registers::pointer_word(number), lastwords_abi::REGISTER_WORDS as u32 - 1);
-            *(*finder).registers.add(word as usize)
-        } else {
-            let at = (*finder).top + u64::from(number - Registers::POINTER_WORDS) * 8;
-            user_word(at).unwrap_or(0)
-        };
-        if !is_pointer(word) || word.wrapping_sub((*finder).top) < u64::from(STACK_WORDS) * 8 {
+        let Some(word) = candidate(number, (*finder).header) else { return 0 };
+        let top = (*(*finder).header).death.registers[Registers::STACK_POINTER_WORD] & !7;
+        if !is_pointer(word) || word.wrapping_sub(top) < u64::from(STACK_WORDS) * 8 {
             return 0;
         }
         for distance in POINTERS {
@@ -189,7 +182,7 @@ unsafe fn want(found: *mut Found, address: u64) {
 /// Copies the next window; 1 ends the loop.
 unsafe extern "C" fn copy_wanted(_number: u32, finder: *mut c_void) -> i64 {
     let finder = finder.cast::<Finder>();
-    // SAFETY: `copy` passed it; the window is ours until it is pushed or labelled.
+    // SAFETY: `copy` passed it, with a slot; the index is bounded.
     unsafe {
         let found = (*finder).found;
         let number = (*found).copied;
@@ -199,14 +192,6 @@ unsafe extern "C" fn copy_wanted(_number: u32, finder: *mut c_void) -> i64 {
         (*found).copied = number + 1;
         let wanted = (&raw const (*found).wanted).cast::<u64>();
         let address = *wanted.add(bounded(number, MAX_WANTED as u32 - 1) as usize);
-        let Some((index, window)) = pool::pop::<{ pool::FEW_TRIES }, _>(&WINDOWS, &FREE_WINDOWS) else {
-            count(Counter::MEMORY_LOST);
-            return 1;
-        };
-        match read_window(window, address) {
-            Some((at, length)) => keep_window((*finder).copier, index, &raw mut (*window).header, at, length),
-            None => pool::push::<{ pool::FEW_TRIES }>(&FREE_WINDOWS, index, window.cast()),
-        }
+        copy_window(scratch((*finder).header), address)
     }
-    0
 }

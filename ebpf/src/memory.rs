@@ -92,7 +92,7 @@ pub unsafe fn copy(ids: Ids, header: *mut SlotHeader, moment_ns: u64, aborts: bo
         bpf_loop(words, open_window as *mut c_void, context, 0);
         let end = (*copier).end;
         if aborts {
-            exceptions::copy(copier, (&raw const (*header).death.registers).cast(), pointer);
+            exceptions::copy(header);
         }
 
         (*copier).alt_stack = read(task, config!(offsets.task_alt_stack)).unwrap_or(0);
@@ -120,7 +120,7 @@ pub unsafe fn copy(ids: Ids, header: *mut SlotHeader, moment_ns: u64, aborts: bo
 
 /// The part of a slot that probes use while they run: none does while its thread dies or takes a signal.
 #[inline(always)]
-unsafe fn scratch(header: *mut SlotHeader) -> *mut Copier {
+pub unsafe fn scratch(header: *mut SlotHeader) -> *mut Copier {
     // SAFETY: the caller's slot.
     unsafe { (&raw mut (*header).registers).cast() }
 }
@@ -256,7 +256,7 @@ unsafe extern "C" fn copy_page(_number: u32, context: *mut c_void) -> i64 {
 
 /// Opens a window on what a register or a word of the stack points to.
 unsafe extern "C" fn open_window(number: u32, context: *mut c_void) -> i64 {
-    // SAFETY: `copy` passed a pointer to a slot; the window is ours until it is pushed or marked.
+    // SAFETY: `copy` passed a pointer to a slot.
     unsafe {
         let header = *context.cast::<*mut SlotHeader>();
         let copier = scratch(header);
@@ -265,10 +265,19 @@ unsafe extern "C" fn open_window(number: u32, context: *mut c_void) -> i64 {
         if !is_pointer(address) || on_stack || was_seen(copier, address) {
             return 0;
         }
-        let Some((index, window)) = pool::pop::<{ pool::FEW_TRIES }, _>(&WINDOWS, &FREE_WINDOWS) else {
-            count(Counter::MEMORY_LOST);
-            return 1;
-        };
+        copy_window(copier, address)
+    }
+}
+
+/// Copies what is around an address into a window of its own. For a loop's callback: 1, which ends it, where there is no room.
+#[inline(always)]
+pub unsafe fn copy_window(copier: *mut Copier, address: u64) -> i64 {
+    let Some((index, window)) = pool::pop::<{ pool::FEW_TRIES }, _>(&WINDOWS, &FREE_WINDOWS) else {
+        count(Counter::MEMORY_LOST);
+        return 1;
+    };
+    // SAFETY: the caller's copier; the window is ours until it is pushed or labelled.
+    unsafe {
         match read_window(window, address) {
             Some((at, length)) => keep_window(copier, index, &raw mut (*window).header, at, length),
             None => pool::push::<{ pool::FEW_TRIES }>(&FREE_WINDOWS, index, window.cast()),
@@ -279,7 +288,7 @@ unsafe extern "C" fn open_window(number: u32, context: *mut c_void) -> i64 {
 
 /// Copies what is around an address, into a window that the caller owns. Returns where it begins, and how long it is.
 #[inline(always)]
-pub unsafe fn read_window(window: *mut Window, address: u64) -> Option<(u64, u64)> {
+unsafe fn read_window(window: *mut Window, address: u64) -> Option<(u64, u64)> {
     // SAFETY: the helpers write as much as the window holds, and check addresses.
     unsafe {
         let to = (&raw mut (*window).bytes).cast();
@@ -302,9 +311,9 @@ pub fn is_pointer(address: u64) -> bool {
     (LOWEST_ADDRESS..HIGHEST_ADDRESS).contains(&address)
 }
 
-/// The address that window `number` is for.
+/// The `number`th word that may lead to something: of the registers first, then of the stack.
 #[inline(always)]
-unsafe fn candidate(number: u32, header: *mut SlotHeader) -> Option<u64> {
+pub unsafe fn candidate(number: u32, header: *mut SlotHeader) -> Option<u64> {
     // SAFETY: the caller's slot, an index below the bound.
     unsafe {
         if number < Registers::POINTER_WORDS {
@@ -334,7 +343,7 @@ unsafe fn was_seen(copier: *mut Copier, address: u64) -> bool {
 
 /// Labels a window, and chains it where it may have to be given back.
 #[inline(always)]
-pub unsafe fn keep_window(copier: *mut Copier, index: u32, header: *mut MemoryHeader, address: u64, length: u64) {
+unsafe fn keep_window(copier: *mut Copier, index: u32, header: *mut MemoryHeader, address: u64, length: u64) {
     // SAFETY: the caller's entry and copier.
     unsafe {
         (*header).moment_ns = (*copier).moment_ns;

@@ -10,6 +10,9 @@ use crate::plan::{FunctionPlan, Plan};
 use crate::report::{self, Address, FrameKind};
 use lastwords_abi::record::{LEFT_BY_TAIL_CALL, RETURNED};
 
+/// Frames at the top in which a runtime or a C library gives up: what comes after is the program itself.
+pub const TOP_FRAMES: usize = 24;
+
 /// Frames of a thread that a report keeps, about.
 pub const FRAMES_KEPT: usize = 512;
 
@@ -40,6 +43,12 @@ pub fn place<'b>(backtrace: &'b Backtrace, code: &Code<'_>) -> Vec<Placed<'b>> {
         placed.append(&mut outermost);
     }
     placed
+}
+
+/// The frame of the first function whose name is such, among the innermost ones, and which it is.
+pub fn innermost_named(frames: &[report::Frame], is_it: impl Fn(&str) -> bool) -> Option<(usize, &report::Frame)> {
+    let mut frames = frames.iter().take(TOP_FRAMES).enumerate();
+    frames.find(|(_, frame)| frame.function.as_deref().is_some_and(&is_it))
 }
 
 /// Why there are no more frames; `None` if the outermost one is there.

@@ -5,7 +5,6 @@ use std::ops::Range;
 use lastwords_abi::step::{FAULT, NOT_IN_MEMORY, NULL, PARTIAL, READ, TRUNCATED};
 
 use super::recorded::NOT_WAITED_FOR;
-
 use crate::plan::outputs::Output;
 use crate::plan::{PieceSource, Source};
 use crate::report::State;

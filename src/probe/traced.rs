@@ -19,9 +19,12 @@ use perf_event::{Builder, Counter};
 
 use super::guard::Guard;
 use super::tracefs::Tracefs;
-use super::{ProbeError, Site, Tier, in_map, map_mut, multi, single};
+use super::{ProbeError, Site, Tier, map_mut, multi, single};
 use crate::address::{FileOffset, Svma};
 use crate::binary::Binary;
+
+/// What an address means, by its distance from the program's lowest code: as the kernel side reads it.
+type Sites<'m> = HashMapMap<&'m mut MapData, u64, u64>;
 
 /// Numbers the groups of this process.
 static GROUPS: AtomicU32 = AtomicU32::new(0);
@@ -86,24 +89,25 @@ impl Traced {
 
     /// Takes those sites out that can share a cookie: all but those where something else stands already, or that find no room.
     pub fn share(&mut self, ebpf: &mut Ebpf, sites: &mut Vec<Site>) -> Vec<Site> {
-        let (shared, own) =
-            std::mem::take(sites).into_iter().partition(|site| self.note(ebpf, site).is_ok_and(|it| it));
+        let Some(mut table) = map_mut(ebpf, "SITES").ok().and_then(|map| Sites::try_from(map).ok()) else {
+            return Vec::new();
+        };
+        let (shared, own) = std::mem::take(sites).into_iter().partition(|site| self.note(&mut table, site));
         *sites = own;
         shared
     }
 
     /// Puts a site into the table; whether that says what it means.
-    fn note(&mut self, ebpf: &mut Ebpf, site: &Site) -> Result<bool, ProbeError> {
+    fn note(&mut self, table: &mut Sites<'_>, site: &Site) -> bool {
         let meaning = cookie::new(cookie::event(site.cookie), cookie::function(site.cookie), 0);
         if let Some(known) = self.table.get(&site.offset) {
-            return Ok(*known == meaning);
+            return *known == meaning;
         }
-        let Some(key) = self.key_of(site.offset) else { return Ok(false) };
-        let mut map: HashMapMap<&mut MapData, u64, u64> =
-            map_mut(ebpf, "SITES")?.try_into().map_err(in_map("SITES"))?;
-        map.insert(key, meaning, 0).map_err(in_map("SITES"))?;
-        self.table.insert(site.offset, meaning);
-        Ok(true)
+        let is_noted = self.key_of(site.offset).is_some_and(|key| table.insert(key, meaning, 0).is_ok());
+        if is_noted {
+            self.table.insert(site.offset, meaning);
+        }
+        is_noted
     }
 
     /// How far from the program's lowest code a place in the file is loaded.

@@ -34,10 +34,7 @@ impl Redaction {
             thread.calls.iter_mut().for_each(|call| self.in_call(call, &mut secrets));
             thread.frames.iter_mut().for_each(|frame| self.in_frame(frame, &mut secrets));
         }
-        for exception in &mut report.fault.exceptions {
-            let is_whole = exception.ty.as_deref().is_some_and(|ty| self.is_named(ty));
-            self.in_values(of_exception(exception), is_whole, &mut secrets);
-        }
+        report.fault.exceptions.iter_mut().for_each(|exception| self.in_exception(exception, &mut secrets));
         for value in values(report) {
             redact(value, &mut |value| secrets.are_in(value));
         }
@@ -53,6 +50,11 @@ impl Redaction {
         let names = [frame.function.as_deref(), frame.symbol.as_deref()];
         let is_whole = names.into_iter().flatten().any(|name| self.is_named(name));
         self.in_values(of_frame(frame), is_whole, secrets);
+    }
+
+    fn in_exception(&self, exception: &mut Exception, secrets: &mut Secrets) {
+        let is_whole = exception.ty.as_deref().is_some_and(|ty| self.is_named(ty));
+        self.in_values(of_exception(exception), is_whole, secrets);
     }
 
     /// In all of these, or in what of them has such a name.

@@ -4,15 +4,15 @@
 //! exception that the runtime allocates: 0 when it is destroyed, and what an allocator writes into free memory is an address. Those of which
 //! nobody has caught any are left out, too: `std::terminate` is called for exceptions that the runtime has caught itself.
 
-use lastwords_abi::exception::{CLASSES, Class, DEPENDENT, MAX_EXCEPTIONS, POINTERS, before};
+use lastwords_abi::exception::{CLASSES, Class, DEPENDENT, MAX_EXCEPTIONS, POINTERS, STACK_WORDS, before};
 
 use crate::address::Avma;
 use crate::crash::memory::Memory;
 
-/// Words of the stack that are looked at.
-const STACK_WORDS: u64 = 1024;
 /// Handlers that may have one exception caught, and references to one: below this, no number is an address.
 const MAX_COUNT: u64 = 1 << 16;
+/// Where in front of the object the memory begins that the runtime has allocated for it.
+const FIRST: u64 = 128;
 
 /// An exception that lives.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -28,7 +28,7 @@ pub struct Thrown {
 /// The exceptions that these words, or the stack from `stack_pointer` on, lead to.
 pub fn living(memory: &Memory, registers: &[u64], stack_pointer: Option<u64>) -> Vec<Thrown> {
     let top = stack_pointer.unwrap_or(u64::MAX) & !7;
-    let slots = (0..STACK_WORDS).map_while(|word| top.checked_add(word * 8));
+    let slots = (0..u64::from(STACK_WORDS)).map_while(|word| top.checked_add(word * 8));
     let stack = slots.filter_map(|at| memory.word(Avma(at)).ok());
     let mut found: Vec<Thrown> = Vec::new();
     for word in registers.iter().copied().chain(stack) {
@@ -63,27 +63,26 @@ fn in_order(found: Vec<Thrown>) -> Vec<Thrown> {
 
 /// The exception whose object would lie at `object`, if there is one that lives.
 fn thrown_at(memory: &Memory, object: Avma) -> Option<Thrown> {
-    let word = |distance: u64| memory.word(Avma(object.0.checked_sub(distance)?)).ok();
-    let class = word(before::UNWIND_HEADER)?;
+    let class = word_before(memory, object, before::UNWIND_HEADER)?;
     let kind = CLASSES.into_iter().find(|it| it.number == class & !0xff)?;
-    let Class { header_bytes, primary, .. } = kind;
     let handlers = memory.unsigned(Avma(object.0.checked_sub(before::HANDLER_COUNT)?), 4).ok()? as u32;
     if !is_count(handlers.cast_signed().unsigned_abs().into()) {
         return None;
     }
-    let next = word(before::NEXT)?.checked_add(header_bytes).filter(|next| *next != header_bytes).map(Avma);
-    match class & 0xff {
-        0 if is_referred_to(memory, object, kind) => {
-            Some(Thrown { object, type_info: Avma(word(before::TYPE)?), next })
-        }
+    let next = word_before(memory, object, before::NEXT)?.checked_add(kind.header_bytes);
+    let next = next.filter(|next| *next != kind.header_bytes).map(Avma);
+    let object = match class & 0xff {
+        0 => object,
         // One that was thrown once more, maybe in another thread, refers to the object of the first time.
-        DEPENDENT => {
-            let object = Some(Avma(word(primary)?)).filter(|object| is_referred_to(memory, *object, kind))?;
-            let type_info = memory.word(Avma(object.0.checked_sub(before::TYPE)?)).ok()?;
-            Some(Thrown { object, type_info: Avma(type_info), next })
-        }
-        _ => None,
-    }
+        DEPENDENT => Avma(word_before(memory, object, kind.primary)?),
+        _ => return None,
+    };
+    let type_info = Avma(word_before(memory, object, before::TYPE)?);
+    is_referred_to(memory, object, kind).then_some(Thrown { object, type_info, next })
+}
+
+fn word_before(memory: &Memory, object: Avma, distance: u64) -> Option<u64> {
+    memory.word(Avma(object.0.checked_sub(distance)?)).ok()
 }
 
 fn is_count(number: u64) -> bool {
@@ -93,13 +92,10 @@ fn is_count(number: u64) -> bool {
 /// Whether somebody has the exception: who frees memory leaves the last number there, 0, or puts addresses and marks of its own into the first two
 /// words (`struct tcache_entry` of glibc).
 fn is_referred_to(memory: &Memory, object: Avma, kind: Class) -> bool {
-    let word = |distance: u64| memory.word(Avma(object.0.checked_sub(distance)?)).ok();
     let is_first = kind.references == FIRST;
-    word(kind.references).is_some_and(is_count) && (!is_first || word(FIRST - 8) == Some(0))
+    let count = word_before(memory, object, kind.references);
+    count.is_some_and(is_count) && (!is_first || word_before(memory, object, FIRST - 8) == Some(0))
 }
-
-/// Where in front of the object the memory begins that the runtime has allocated for it.
-const FIRST: u64 = 128;
 
 #[cfg(test)]
 mod tests {

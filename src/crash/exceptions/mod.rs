@@ -16,6 +16,7 @@ pub use self::type_info::type_with_info;
 use self::type_info::{BaseClass, TypeInfo};
 use super::code::Code;
 use super::decode::{Decoder, Pointees as _};
+use super::frames::{TOP_FRAMES, innermost_named};
 use super::memory::Memory;
 use super::variables::{Behind, Image};
 use crate::address::Avma;
@@ -26,8 +27,6 @@ use crate::report::{Address, Exception, ExceptionState, Frame, State, Value, obj
 const MAX_PARTS: u32 = 512;
 /// Pointers to something else than text that are followed, one after the other.
 const LEVELS: u32 = 2;
-/// Frames at the top that are looked at: what comes after is the program itself.
-const MAX_FRAMES: usize = 24;
 /// Classes of the standard library that carry a message, in the word behind the pointer to their methods: libstdc++'s `__cow_string`, libc++'s
 /// `__libcpp_refstring`. Both point to characters that a NUL ends, and are the same since their first versions, for the binary interface.
 const WITH_MESSAGE: [&str; 2] = ["std::runtime_error", "std::logic_error"];
@@ -60,7 +59,8 @@ pub fn in_flight(
     stack_pointer: Option<u64>,
     frames: &[Frame],
 ) -> Vec<Exception> {
-    let has_given_up = gives_up(frames);
+    // And not the program.
+    let has_given_up = innermost_named(frames, |name| GIVING_UP.contains(&name)).is_some();
     let thrown = chain::living(scope.memory, registers, stack_pointer);
     let told = thrown.iter().enumerate();
     told.map(|(index, thrown)| {
@@ -68,12 +68,6 @@ pub fn in_flight(
         Exception { state, ..exception(scope, thrown, frames) }
     })
     .collect()
-}
-
-/// Whether the runtime has called `std::terminate`, and not the program.
-fn gives_up(frames: &[Frame]) -> bool {
-    let names = frames.iter().take(MAX_FRAMES).filter_map(|frame| frame.function.as_deref());
-    names.into_iter().any(|name| GIVING_UP.contains(&name))
 }
 
 fn exception(scope: Scope<'_, '_>, thrown: &Thrown, frames: &[Frame]) -> Exception {
@@ -131,7 +125,7 @@ fn value(
 ) -> Result<Value, String> {
     let mut types = TypeTable::default();
     // A class is described where it is thrown and where it is caught.
-    let places = frames.iter().take(MAX_FRAMES).map(|frame| Avma(frame.address.0));
+    let places = frames.iter().take(TOP_FRAMES).map(|frame| Avma(frame.address.0));
     let mut seen = Vec::new();
     let found = places.filter_map(|place| scope.code.debug_info_at(place)).find_map(|(info, _)| {
         let path = info.binary().path();

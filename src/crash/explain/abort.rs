@@ -3,13 +3,12 @@
 use super::scene::Scene;
 use super::{Explanation, exception, panic, told};
 use crate::address::Avma;
+use crate::crash::frames::innermost_named;
 use crate::crash::text::Text;
 use crate::report::{Cause, Frame};
 
 /// Bytes of a message at the most.
 const MAX_MESSAGE_BYTES: u64 = 4096;
-/// Frames at the top that are looked at: what comes after is the program itself.
-const MAX_FRAMES: usize = 24;
 
 /// What happened, if the process aborted by itself.
 pub fn explain(scene: &Scene<'_, '_>) -> Option<Explanation> {
@@ -25,8 +24,7 @@ pub fn explain(scene: &Scene<'_, '_>) -> Option<Explanation> {
 
 /// The frame of the first function whose name is such, among the innermost ones.
 pub fn function<'s>(scene: &Scene<'s, '_>, is_it: impl Fn(&str) -> bool) -> Option<(usize, &'s Frame)> {
-    let mut frames = scene.frames().iter().take(MAX_FRAMES).enumerate();
-    frames.find(|(_, frame)| frame.function.as_deref().is_some_and(&is_it))
+    innermost_named(scene.frames(), is_it)
 }
 
 /// What glibc was about to say, or has said: `struct abort_msg_s { unsigned int size; char msg[]; }` (glibc, include/stdlib.h).
