@@ -42,6 +42,9 @@ pub const POINTERS: [u64; 4] = [0, before::UNWIND_HEADER, CLASSES[0].header_byte
 
 /// Words of the stack that are looked at: the frames of `abort`, of the handler of `std::terminate` and of the unwinder.
 pub const STACK_WORDS: u32 = 1024;
+/// Words below the stack pointer that are looked at: what the unwinder's frames have left there when it went into a handler. A signal that
+/// nobody handles has no frame, and overwrites nothing of it.
+pub const STACK_WORDS_BELOW: u32 = 1024;
 
 /// Exceptions that are looked at, at the most.
 pub const MAX_EXCEPTIONS: usize = 6;

@@ -8,13 +8,15 @@ use core::ffi::c_void;
 
 use aya_ebpf::helpers::generated::bpf_loop;
 use lastwords_abi::exception::{
-    CLASSES, Class, DEPENDENT, MAX_EXCEPTIONS, OBJECT_WORDS, POINTERS, STACK_WORDS, TYPES, before,
+    CLASSES, Class, DEPENDENT, MAX_EXCEPTIONS, OBJECT_WORDS, POINTERS, STACK_WORDS, STACK_WORDS_BELOW, TYPES, before,
 };
 use lastwords_abi::layout::{CHUNK_BYTES, WINDOW_BEFORE_BYTES, WINDOW_BYTES};
 use lastwords_abi::{Counter, SlotHeader};
 
 use crate::maps::{CHUNKS, FREE_CHUNKS, count};
-use crate::memory::{bounded, candidate, copy_window, is_pointer, scratch, user_word};
+use crate::memory::{
+    below_stack_pointer, bounded, candidate, copy_window, is_pointer, scratch, stack_pointer, user_word,
+};
 use crate::pool;
 use crate::registers::Registers;
 
@@ -60,7 +62,8 @@ pub unsafe fn copy(header: *mut SlotHeader) {
         (*found).copied = 0;
         let mut finder = Finder { header, found };
         let context: *mut c_void = (&raw mut finder).cast();
-        bpf_loop(Registers::POINTER_WORDS + STACK_WORDS, look_at_word as *mut c_void, context, 0);
+        let words = Registers::POINTER_WORDS + STACK_WORDS + STACK_WORDS_BELOW;
+        bpf_loop(words, look_at_word as *mut c_void, context, 0);
         bpf_loop(MAX_EXCEPTIONS as u32, look_at_object as *mut c_void, context, 0);
         bpf_loop(MAX_WANTED as u32, copy_wanted as *mut c_void, context, 0);
     }
@@ -72,9 +75,13 @@ unsafe extern "C" fn look_at_word(number: u32, finder: *mut c_void) -> i64 {
     let finder = finder.cast::<Finder>();
     // SAFETY: `copy` passed it, with a slot.
     unsafe {
-        let Some(word) = candidate(number, (*finder).header) else { return 0 };
-        let top = (*(*finder).header).death.registers[Registers::STACK_POINTER_WORD] & !7;
-        if !is_pointer(word) || word.wrapping_sub(top) < u64::from(STACK_WORDS) * 8 {
+        let header = (*finder).header;
+        let in_use = Registers::POINTER_WORDS + STACK_WORDS;
+        let word =
+            if number < in_use { candidate(number, header) } else { below_stack_pointer(number - in_use, header) };
+        let Some(word) = word else { return 0 };
+        let lowest = (stack_pointer(header) & !7).wrapping_sub(u64::from(STACK_WORDS_BELOW) * 8);
+        if !is_pointer(word) || word.wrapping_sub(lowest) < u64::from(STACK_WORDS_BELOW + STACK_WORDS) * 8 {
             return 0;
         }
         for distance in POINTERS {

@@ -4,6 +4,7 @@
 use core::ffi::c_void;
 
 use aya_ebpf::helpers::generated::{bpf_get_current_task, bpf_loop, bpf_probe_read_user};
+use lastwords_abi::exception::STACK_WORDS_BELOW;
 use lastwords_abi::layout::{
     AS_IN_MEMORY, CHUNK_BYTES, MemoryHeader, PoolHeader, RETURN_ADDRESS, SLOT_ENDED, WINDOW_BEFORE_BYTES, WINDOW_BYTES,
     WINDOW_STACK_WORDS, Window,
@@ -69,13 +70,14 @@ pub struct Kept {
 pub unsafe fn copy(ids: Ids, header: *mut SlotHeader, moment_ns: u64, aborts: bool) -> Kept {
     let mut context = header;
     let context: *mut c_void = (&raw mut context).cast();
-    let pages = config!(stack_bytes) / PAGE_BYTES as u32 + 1;
+    let below = if aborts { u64::from(STACK_WORDS_BELOW) * 8 } else { Registers::RED_ZONE_BYTES };
+    let pages = config!(stack_bytes) / PAGE_BYTES as u32 + 1 + (below / PAGE_BYTES) as u32;
     let words = Registers::POINTER_WORDS + WINDOW_STACK_WORDS;
     // SAFETY: the slot of the current thread; the callbacks get a pointer to it that outlives the loops.
     unsafe {
         let copier = scratch(header);
-        let pointer = (*header).death.registers[Registers::STACK_POINTER_WORD];
-        let start = pointer.wrapping_sub(Registers::RED_ZONE_BYTES);
+        let pointer = stack_pointer(header);
+        let start = pointer.wrapping_sub(below);
         let task = bpf_get_current_task();
         (*copier).pid = u64::from(ids.pid);
         (*copier).tid = u64::from(ids.tid);
@@ -320,12 +322,22 @@ pub unsafe fn candidate(number: u32, header: *mut SlotHeader) -> Option<u64> {
             let word = bounded(Registers::pointer_word(number), REGISTER_WORDS as u32 - 1);
             return (*header).death.registers.get(word as usize).copied();
         }
-        let mut word = 0u64;
-        let top = (*scratch(header)).start.wrapping_add(Registers::RED_ZONE_BYTES);
-        let at = (top & !7) + u64::from(number - Registers::POINTER_WORDS) * 8;
-        let failed = bpf_probe_read_user((&raw mut word).cast(), 8, at as *const c_void);
-        (failed == 0).then_some(word)
+        user_word((stack_pointer(header) & !7).wrapping_add(u64::from(number - Registers::POINTER_WORDS) * 8))
     }
+}
+
+/// The `number`th word below the stack pointer: what calls that have returned have left there.
+#[inline(always)]
+pub unsafe fn below_stack_pointer(number: u32, header: *mut SlotHeader) -> Option<u64> {
+    // SAFETY: the caller's slot.
+    user_word((unsafe { stack_pointer(header) } & !7).wrapping_sub(u64::from(number + 1) * 8))
+}
+
+/// The stack pointer of the current thread at its death, or at a handled fault.
+#[inline(always)]
+pub unsafe fn stack_pointer(header: *mut SlotHeader) -> u64 {
+    // SAFETY: the caller's slot.
+    unsafe { (*header).death.registers[Registers::STACK_POINTER_WORD] }
 }
 
 /// Whether the block of 128 bytes is known to have a window already; remembers it. One that another has taken the place of gets a second window:

@@ -3,6 +3,7 @@
 use std::io;
 use std::os::unix::fs::MetadataExt;
 
+use lastwords_abi::exception::STACK_WORDS_BELOW;
 use lastwords_abi::layout::CHUNK_BYTES;
 use lastwords_abi::record::RECORD_BYTES;
 use lastwords_abi::{Config, MAX_DATA_BYTES, Step, align8};
@@ -66,8 +67,9 @@ const WINDOWS: u32 = 8 * 1024;
 impl Settings {
     /// Pages that there is room for.
     pub(super) fn chunks(&self) -> u32 {
-        // A stack that begins in the middle of a page needs one more.
-        (self.stack_bytes.div_ceil(CHUNK_BYTES as u32) + 1) * STACKS.min(self.threads)
+        // A stack that begins in the middle of a page needs one more; the thread that aborts has what lies below its stack copied, too.
+        let below = (STACK_WORDS_BELOW * 8).div_ceil(CHUNK_BYTES as u32);
+        (self.stack_bytes.div_ceil(CHUNK_BYTES as u32) + 1) * STACKS.min(self.threads) + below
     }
 
     /// Windows that there is room for.

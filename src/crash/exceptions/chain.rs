@@ -4,7 +4,9 @@
 //! exception that the runtime allocates: 0 when it is destroyed, and what an allocator writes into free memory is an address. Those of which
 //! nobody has caught any are left out, too: `std::terminate` is called for exceptions that the runtime has caught itself.
 
-use lastwords_abi::exception::{CLASSES, Class, DEPENDENT, MAX_EXCEPTIONS, POINTERS, STACK_WORDS, before};
+use lastwords_abi::exception::{
+    CLASSES, Class, DEPENDENT, MAX_EXCEPTIONS, POINTERS, STACK_WORDS, STACK_WORDS_BELOW, before,
+};
 
 use crate::address::Avma;
 use crate::crash::memory::Memory;
@@ -25,11 +27,12 @@ pub struct Thrown {
     next: Option<Avma>,
 }
 
-/// The exceptions that these words, or the stack from `stack_pointer` on, lead to.
+/// The exceptions that these words lead to, or the stack: what is in use of it, and what returned calls have left below.
 pub fn living(memory: &Memory, registers: &[u64], stack_pointer: Option<u64>) -> Vec<Thrown> {
     let top = stack_pointer.unwrap_or(u64::MAX) & !7;
-    let slots = (0..u64::from(STACK_WORDS)).map_while(|word| top.checked_add(word * 8));
-    let stack = slots.filter_map(|at| memory.word(Avma(at)).ok());
+    let in_use = (0..u64::from(STACK_WORDS)).map_while(|word| top.checked_add(word * 8));
+    let below = (1..=u64::from(STACK_WORDS_BELOW)).map_while(|word| top.checked_sub(word * 8));
+    let stack = in_use.chain(below).filter_map(|at| memory.word(Avma(at)).ok());
     let mut found: Vec<Thrown> = Vec::new();
     for word in registers.iter().copied().chain(stack) {
         let mut next = POINTERS.iter().find_map(|distance| thrown_at(memory, Avma(word.checked_add(*distance)?)));
@@ -135,6 +138,15 @@ mod tests {
         assert_eq!(found(&memory, &[FIRST, SECOND - 32]), [SECOND, FIRST]);
         memory.insert(Avma(STACK), &(SECOND - 128).to_le_bytes());
         assert_eq!(found(&memory, &[]), [SECOND, FIRST]);
+    }
+
+    /// Guards against an exception that is lost because its handler does not use it: optimized code keeps no pointer to it then.
+    #[test]
+    fn the_unwinder_s_frames_lead_to_what_it_has_thrown() {
+        let mut memory = Memory::default();
+        exception(&mut memory, FIRST, 1, 0);
+        memory.insert(Avma(STACK - 3000), &[FIRST.to_le_bytes(), 0u64.to_le_bytes()].concat());
+        assert_eq!(found(&memory, &[]), [FIRST]);
     }
 
     /// Guards against exceptions that were handled long ago: what is left of them looks the same but for one number.
