@@ -1,6 +1,6 @@
 //! What a recorded call costs: `cargo xtask bench recorder` prints medians of interleaved runs, as ratios to an empty uprobe at the
-//! same instruction, and what attaching and detaching 1 to 50,000 functions takes. `--quick` measures little: whether it works. Needs root, gcc, g++, rustc and
-//! Linux 6.6.
+//! same instruction, and what attaching and detaching 1 to 50,000 functions takes. `--quick` measures little: whether it works. Other arguments are parts of
+//! the names of what to measure, such as `string` or `attach`. Needs root, gcc, g++, rustc and Linux 6.6.
 //! Other programs on the machine matter little: of each run, the quarter of its calls counts that was faster than the rest.
 
 mod support;
@@ -107,9 +107,17 @@ enum Language {
     Rust,
 }
 
-const CASES: [Case; 7] = [
+const CASES: [Case; 9] = [
     Case { name: "none", parameters: "void", body: "1", ..EMPTY },
+    Case { name: "one int", parameters: "int a", body: "a", arguments: "i", ..EMPTY },
     Case { name: "two ints", parameters: "int a, int b", body: "a + b", arguments: "i, 2 * i", ..EMPTY },
+    Case {
+        name: "20-byte string",
+        parameters: "const char *s",
+        body: "s[0]",
+        arguments: "\"a string of 20 bytes\"",
+        ..EMPTY
+    },
     Case {
         name: "two ints, 20-byte string",
         parameters: "int a, int b, const char *s",
@@ -189,10 +197,14 @@ fn main() {
     println!("| arguments | untraced | empty uprobe | entry | entry and return | entry / empty | both / empty |");
     println!("| --- | --- | --- | --- | --- | --- | --- |");
     let effort = Effort::asked();
-    for case in CASES {
+    let names: Vec<String> = std::env::args().skip(1).filter(|argument| !argument.starts_with("--")).collect();
+    let is_asked = |name: &str| names.is_empty() || names.iter().any(|asked| name.contains(asked.as_str()));
+    for case in CASES.into_iter().filter(|case| is_asked(case.name)) {
         per_call(case.name, &build(&folder, "calls", case.language, &case.source()), effort);
     }
-    attach_and_detach(&folder, effort);
+    if is_asked("attach and detach") {
+        attach_and_detach(&folder, effort);
+    }
     let _ = std::fs::remove_dir_all(folder);
 }
 

@@ -16,6 +16,8 @@ pub const ANY_FUNCTION: u32 = u32::MAX;
 
 /// What one call is charged for following pointers at the most, in nanoseconds: if it took longer, the thread had to wait meanwhile.
 const LONGEST_NS: u64 = 1 << 16;
+/// Of so many calls, one is timed for what following pointers takes, and stands for all of them: the clock takes as long as reading a short text.
+const CALLS_A_TIMED_ONE: u64 = 8;
 
 /// Records that the function in this cookie was entered. `None` if it is not recorded: not any more, not by this generation of probes, or not
 /// of this thread.
@@ -91,7 +93,7 @@ pub fn enter(registers: &Registers, cookie: u64) -> Option<()> {
         if function.returns != 0 {
             open(header, cfa, sequence, index);
         }
-        if u32::from(function.step_count) > u32::from(function.register_steps) {
+        if function.step_count > function.register_steps && is_timed(sequence) {
             charge(live, entered_ns);
         }
     }
@@ -145,7 +147,7 @@ pub fn leave(header: *mut SlotHeader, registers: &Registers, index: u32, cfa: u6
                 (*record).returned_ns = returned_ns;
                 if flag == RETURNED {
                     (*record).value = registers.results();
-                    capture(header, in_ring, index, returned_ns);
+                    capture(header, in_ring, sequence, index, returned_ns);
                 }
                 (*record).flags |= flag;
             }
@@ -173,7 +175,7 @@ fn newest(header: *mut SlotHeader, set: u32, cfa: u64) -> u64 {
 
 /// What there is to capture when the function returns.
 #[inline(always)]
-unsafe fn capture(header: *mut SlotHeader, in_ring: u32, index: u32, returned_ns: u64) -> Option<()> {
+unsafe fn capture(header: *mut SlotHeader, in_ring: u32, sequence: u64, index: u32, returned_ns: u64) -> Option<()> {
     // SAFETY: plain numbers in a map value that nobody writes after the start; the caller's slot and record.
     unsafe {
         let function = FUNCTIONS.get_ptr_mut(index)?;
@@ -182,7 +184,9 @@ unsafe fn capture(header: *mut SlotHeader, in_ring: u32, index: u32, returned_ns
             let first_step = (*function).first_step + u32::from((*function).step_count);
             let run = Run { first_step, step_count, register_steps: 0, behind: RESULT_BYTES };
             steps::run_exit(header, in_ring, run);
-            charge(function, returned_ns);
+            if is_timed(sequence) {
+                charge(function, returned_ns);
+            }
         }
     }
     Some(())
@@ -275,12 +279,20 @@ fn add_hit(function: *mut Function) {
     add(unsafe { &raw mut (*function).hits }, 1);
 }
 
-/// Charges a function for what has happened since then: what following pointers takes, is not known beforehand.
+/// Whether call number `sequence` of a thread is one of those that are timed. Their numbers are spread by Fibonacci hashing: functions that take turns
+/// in whatever order have equal parts of them.
+#[inline(always)]
+fn is_timed(sequence: u64) -> bool {
+    sequence.wrapping_mul(0x9e37_79b9_7f4a_7c15) >> (64 - CALLS_A_TIMED_ONE.ilog2()) == CALLS_A_TIMED_ONE - 1
+}
+
+/// Charges a function for what has happened since then, in this call and in those that are not timed: what following pointers takes, is not known
+/// beforehand.
 #[inline(always)]
 fn charge(function: *mut Function, since_ns: u64) {
     let took_ns = (now() - since_ns).min(LONGEST_NS);
     // SAFETY: a field of a map value.
-    add(unsafe { &raw mut (*function).extra_ns }, took_ns);
+    add(unsafe { &raw mut (*function).extra_ns }, took_ns * CALLS_A_TIMED_ONE);
 }
 
 #[inline(always)]

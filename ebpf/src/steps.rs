@@ -106,12 +106,27 @@ unsafe fn interpret(header: *mut SlotHeader, in_ring: u32, run: Run) -> u32 {
     // SAFETY: the callback gets `state`, which outlives the loop.
     unsafe {
         if left == 1 {
+            if let Some(end) = text_in_memory(&state) {
+                return end.min(config!(data_bytes));
+            }
             step(0, (&raw mut state).cast());
         } else {
             bpf_loop(left, step as *mut c_void, (&raw mut state).cast(), 0);
         }
     }
     (state.cursor as u32).min(config!(data_bytes))
+}
+
+/// Where the data end, if what is left to do is to copy a text whose pages are in memory: the usual case, without a call.
+#[inline(always)]
+fn text_in_memory(state: &Interpreter) -> Option<u32> {
+    let step = STEPS.get(state.first_step as u32).filter(|step| step.op == STRING)?;
+    // SAFETY: as in `step`.
+    let to = unsafe { state.header.byte_add(state.data as usize + state.cursor as usize).cast::<u8>() };
+    let output = Output { header: state.header, data: state.data, to };
+    let (base, limit) = output.text(step);
+    let (status, length) = output.read_string(limit, address(base, step)).filter(|_| base != 0)?;
+    Some(state.cursor as u32 + output.string_end(status, length))
 }
 
 /// One step; 1 ends the loop.
@@ -177,9 +192,20 @@ impl Output {
     /// A NUL-terminated string.
     #[inline(always)]
     fn string(&self, step: &Step) -> u32 {
-        let limit = u32::from(step.size).min(MAX_COPY_BYTES);
-        let base = captured(self.header, self.data, step.base);
+        let (base, limit) = self.text(step);
         let (status, length) = if base == 0 { (NULL, 0) } else { self.copy_string(limit, address(base, step)) };
+        self.string_end(status, length)
+    }
+
+    /// The pointer to a string, and how much of it is wanted.
+    #[inline(always)]
+    fn text(&self, step: &Step) -> (u64, u32) {
+        (captured(self.header, self.data, step.base), u32::from(step.size).min(MAX_COPY_BYTES))
+    }
+
+    /// Says how a string was read; its bytes with that.
+    #[inline(always)]
+    fn string_end(&self, status: u16, length: u32) -> u32 {
         self.outcome(status, length);
         OUTCOME_BYTES + align8(length.min(MAX_COPY_BYTES))
     }
