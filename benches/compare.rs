@@ -158,7 +158,7 @@ fn with_probes(program: &Program, calls: u32, options: &Options, does_nothing: b
     if does_nothing {
         recorder.attach_floor(&prepared.plan).expect("probes that do nothing");
     } else {
-        recorder.attach(&prepared.plan, None).expect("probes");
+        recorder.attach(&prepared.plan).expect("probes");
     }
     let arguments = [program.path.clone().into(), calls.to_string().into(), program.figure.clone().into()];
     watched::run(&mut recorder, &program.path, &arguments);

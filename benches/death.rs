@@ -88,7 +88,7 @@ fn in_the_kernel(program: &Path) {
     let (mut whole, mut delivered) = (Vec::new(), Vec::new());
     for _ in 0..rounds() {
         let mut recorder = Recorder::load(&prepared.plan, &settings).expect("root, and a kernel that can do it");
-        recorder.attach(&prepared.plan, None).expect("probes");
+        recorder.attach(&prepared.plan).expect("probes");
         let arguments = [program.into(), THREADS.into()];
         let suspended = Suspended::new(program, &arguments, None).expect("a process");
         recorder.watch(suspended.pid().as_raw().cast_unsigned()).expect("a process to watch");

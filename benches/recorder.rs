@@ -235,7 +235,7 @@ fn run(program: &Path, what: Watched, calls: u32) -> f64 {
         Watched::Nothing => {}
         Watched::Floor => recorder.attach_floor(&prepared.plan).expect("probes that do nothing"),
         Watched::Entries | Watched::EntriesAndReturns => {
-            recorder.attach(&prepared.plan, None).expect("probes");
+            recorder.attach(&prepared.plan).expect("probes");
         }
     }
     let output = program.with_extension("out");
@@ -260,7 +260,7 @@ fn attach_and_detach(folder: &Path, effort: Effort) {
             let mut recorder = load(&prepared);
             slot_bytes = recorder.config().slot_bytes();
             let start = Instant::now();
-            recorder.attach(&prepared.plan, None).expect("probes");
+            recorder.attach(&prepared.plan).expect("probes");
             attached.push(milliseconds(start));
             detached.push(recorder.detach().as_secs_f64() * 1e3);
         }

@@ -71,7 +71,7 @@ impl Twice {
         let settings =
             Settings { calls: 1 << 18, max_ring_bytes: 1 << 25, threads: 1, stack_bytes: 0, ..Settings::default() };
         let mut recorder = Recorder::load(&self.plan, &settings).expect("a recorder");
-        recorder.attach(&self.plan, None).expect("probes");
+        recorder.attach(&self.plan).expect("probes");
         let suspended = Suspended::new(program, &[program.into(), part.into()], None).expect("a process");
         recorder.watch(suspended.pid().as_raw().cast_unsigned()).expect("a process to watch");
         let _running = suspended.start().expect("the program");

@@ -153,9 +153,9 @@ fn try_tier(tier: Tier) -> Result<(), ProbeError> {
     let (_file, path) = calibrate::in_memory(&calibration).map_err(failed)?;
     let offset = calibration.samples.first().copied().unwrap_or_default();
     let plan = Plan { objects: vec![path], functions: vec![nothing_at(offset)], ..Plan::default() };
-    let settings = Settings { calls: 1, threads: 1, single: tier == Tier::Single, ..Settings::default() };
+    let settings = Settings { calls: 1, threads: 1, tier: Some(tier), ..Settings::default() };
     let mut recorder = Recorder::load(&plan, &settings)?;
-    recorder.attach(&plan, Some(tier)).map(|_| ())
+    recorder.attach(&plan).map(|_| ())
 }
 
 /// A function of which nothing is read.

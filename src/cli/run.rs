@@ -188,13 +188,9 @@ pub fn execute(run: &Run) -> Result<Ending, Error> {
     run.output.check(run.owner())?;
     let options = Options { costs: Some(calibrate::costs()), ..run.options.clone() };
     let prepared = prepare(Binary::open(&run.program)?, &run.selection, &options)?;
-    let settings = Settings {
-        streams: Streams::of(&prepared.binaries[0]),
-        single: run.tier == Some(Tier::Single),
-        ..run.settings.clone()
-    };
+    let settings = Settings { streams: Streams::of(&prepared.binaries[0]), tier: run.tier, ..run.settings.clone() };
     let mut recorder = Recorder::load(&prepared.plan, &settings)?;
-    let attached = recorder.attach(&prepared.plan, run.tier)?;
+    let attached = recorder.attach(&prepared.plan)?;
     if run.verbose {
         let milliseconds = attached.took.as_secs_f64() * 1e3;
         page::note(format_args!(

@@ -155,6 +155,22 @@ impl Placement {
     }
 }
 
+/// Has the kernel verify the programs that the probes of a plan will need, as far as that is known: [`Programs::get`] finds them loaded then, or finds
+/// out again what is wrong with them.
+pub fn prepare(plan: &Plan, forced: Option<Tier>, programs: &mut Programs) {
+    let best = if programs.have_sessions() { Tier::Session } else { Tier::Multi };
+    let has_returns = plan.functions.iter().any(|function| function.exits == Exits::Trampoline);
+    let has_others = plan.functions.iter().any(|it| it.exits != Exits::Trampoline || !it.turns.is_empty());
+    let kinds = match forced.unwrap_or(best) {
+        Tier::Session => [has_returns.then_some(Kind::Session), has_others.then_some(Kind::Instruction)],
+        Tier::Multi => [has_returns.then_some(Kind::Return), Some(Kind::Instruction)],
+        Tier::Single => [None; 2],
+    };
+    for kind in kinds.into_iter().flatten() {
+        let _ = programs.get(kind);
+    }
+}
+
 /// What is needed to place the probes of a plan.
 pub struct Attacher<'a> {
     pub ebpf: &'a mut Ebpf,

@@ -105,6 +105,8 @@ pub struct Recorder {
     events: RingBuf<MapData>,
     config: Config,
     programs: Arc<Mutex<Programs>>,
+    /// The way to place probes that was asked for.
+    tier: Option<Tier>,
     attached: Attached,
     oversight: Option<Oversight>,
 }
@@ -191,11 +193,18 @@ impl Recorder {
             steps: runs.steps.len() as u32,
             chunks: settings.chunks(),
             windows: settings.windows(),
-            sites: if is_old || settings.single { attach::site_count(plan) as u32 } else { 0 },
+            sites: if is_old || settings.tier == Some(Tier::Single) { attach::site_count(plan) as u32 } else { 0 },
         };
         let mut ebpf = object::create_maps(&object, &config, sizes)?;
         write_plan(&mut ebpf, plan, &runs)?;
-        load_tracepoints(&mut ebpf)?;
+        let events = RingBuf::try_from(take(&mut ebpf, "EVENTS")?).map_err(in_map("EVENTS"))?;
+        let maps = map_fds(&ebpf, &events);
+        let mut programs = Programs::new(object, maps, types.function("bpf_session_is_return"));
+        // What the kernel verifies takes most of the time, and each processor can do it.
+        std::thread::scope(|scope| {
+            scope.spawn(|| attach::prepare(plan, settings.tier, &mut programs));
+            load_tracepoints(&mut ebpf)
+        })?;
         let pool = |entries, top, count, bytes| Pool::map(raw_fd(&ebpf, entries)?, raw_fd(&ebpf, top)?, count, bytes);
         let live = Live::map(raw_fd(&ebpf, "FUNCTIONS")?, plan.functions.len())?;
         let slots = pool("SLOTS", "FREE_SLOTS", config.slots, config.slot_bytes())?;
@@ -203,10 +212,7 @@ impl Recorder {
             pool("CHUNKS", "FREE_CHUNKS", settings.chunks(), size_of::<Chunk>() as u32)?,
             pool("WINDOWS", "FREE_WINDOWS", settings.windows(), size_of::<Window>() as u32)?,
         ];
-        let events = RingBuf::try_from(take(&mut ebpf, "EVENTS")?).map_err(in_map("EVENTS"))?;
         let attached = Attached { tier: Tier::Single, functions: 0, sites: 0, took: Duration::ZERO };
-        let maps = map_fds(&ebpf, &events);
-        let programs = Programs::new(object, maps, types.function("bpf_session_is_return"));
         Ok(Self {
             relinking: Relinking::default(),
             links: None,
@@ -220,21 +226,22 @@ impl Recorder {
             events,
             config,
             programs: Arc::new(Mutex::new(programs)),
+            tier: settings.tier,
             attached,
             oversight: None,
         })
     }
 
-    /// Places the probes, by the best tier that this kernel has or by the one that is asked for.
+    /// Places the probes, by the best tier that this kernel has or by the one that the settings ask for.
     ///
     /// # Errors
     /// If the kernel has no such tier, or refuses a probe.
-    pub fn attach(&mut self, plan: &Plan, tier: Option<Tier>) -> Result<Attached, ProbeError> {
+    pub fn attach(&mut self, plan: &Plan) -> Result<Attached, ProbeError> {
         let start = Instant::now();
         self.attach_tracepoints()?;
         let mut attacher =
             Attacher { ebpf: &mut self.ebpf, programs: &mut lock(&self.programs), traced: &mut self.traced };
-        let (tier, links) = attacher.attach(plan, tier)?;
+        let (tier, links) = attacher.attach(plan, self.tier)?;
         self.links = Some(links);
         let sites = attach::site_count(plan);
         self.attached = Attached { tier, functions: plan.functions.len(), sites, took: start.elapsed() };

@@ -11,7 +11,7 @@ use lastwords_abi::{Config, MAX_DATA_BYTES, Step, align8};
 use nix::libc::{SIGABRT, SIGBUS, SIGFPE, SIGILL, SIGSEGV, SIGSYS, SIGTRAP};
 
 use super::kernel_types::KernelTypes;
-use super::{ProbeError, multi};
+use super::{ProbeError, Tier, multi};
 use crate::binary::Streams;
 use crate::plan::{FunctionPlan, Plan};
 
@@ -30,8 +30,8 @@ pub struct Settings {
     pub stack_bytes: u32,
     /// Whether survived faults are to be told, too.
     pub handled: bool,
-    /// Whether single probes are asked for: the map that they need is made, also where the kernel has something better.
-    pub single: bool,
+    /// How probes are placed; `None` for the best way that this kernel has.
+    pub tier: Option<Tier>,
     /// Whether probes wait for pages that are not in memory, where the kernel lets them (Linux 6.0).
     pub waits_for_pages: bool,
     /// Where the program's C library keeps what it has not written yet.
@@ -50,7 +50,7 @@ impl Default for Settings {
             signals: CRASHES.to_vec(),
             stack_bytes: 64 * 1024,
             handled: false,
-            single: false,
+            tier: None,
             waits_for_pages: true,
             streams: None,
         }

@@ -81,9 +81,9 @@ fn every_tier_of_this_kernel_attaches() {
     let string = Step { op: step::STRING, size: 256, ..Step::default() };
     let plan = plan(&path, "add", vec![register(14), register(13), string]);
     for tier in tiers() {
-        let settings = Settings { threads: 16, single: tier == Tier::Single, ..Settings::default() };
+        let settings = Settings { threads: 16, tier: Some(tier), ..Settings::default() };
         let mut recorder = Recorder::load(&plan, &settings).unwrap_or_else(|error| panic!("{tier}: {error:?}"));
-        let attached = recorder.attach(&plan, Some(tier)).unwrap_or_else(|error| panic!("{tier}: {error:#?}"));
+        let attached = recorder.attach(&plan).unwrap_or_else(|error| panic!("{tier}: {error:#?}"));
         assert_eq!((attached.tier, attached.functions, attached.sites), (tier, 1, 2));
     }
 }
@@ -124,9 +124,9 @@ fn probes_need_not_wait_for_pages() {
     let string = Step { op: step::STRING, size: 16, ..Step::default() };
     let plan = plan(&path, "add", vec![register, string]);
     for (waits_for_pages, expected) in [(false, step::NOT_IN_MEMORY), (true, step::READ)] {
-        let settings = Settings { threads: 16, single: true, waits_for_pages, ..Settings::default() };
+        let settings = Settings { threads: 16, tier: Some(Tier::Single), waits_for_pages, ..Settings::default() };
         let mut recorder = Recorder::load(&plan, &settings).unwrap_or_else(|error| panic!("{error:#?}"));
-        recorder.attach(&plan, Some(Tier::Single)).unwrap_or_else(|error| panic!("{error:#?}"));
+        recorder.attach(&plan).unwrap_or_else(|error| panic!("{error:#?}"));
         let death = death_of(&path, &mut recorder);
         let (_, calls) = crate::crash::ring::read_slot(&death.slots[0], recorder.config(), 64).expect("a slot");
         let status = |call: &crate::crash::RawCall| u16::from_ne_bytes([call.data[8], call.data[9]]);
@@ -143,9 +143,9 @@ fn a_death_brings_the_ring_of_its_thread() {
     let register = |word| Step { op: step::REGISTER, register: word, size: 4, ..Step::default() };
     let plan = plan(&path, "add", vec![register(14), register(13)]);
     for tier in tiers() {
-        let settings = Settings { threads: 16, single: tier == Tier::Single, ..Settings::default() };
+        let settings = Settings { threads: 16, tier: Some(tier), ..Settings::default() };
         let mut recorder = Recorder::load(&plan, &settings).unwrap();
-        recorder.attach(&plan, Some(tier)).unwrap();
+        recorder.attach(&plan).unwrap();
         let death = death_of(&path, &mut recorder);
         assert_eq!((death.fault.signal, death.fault.address, death.slots.len()), (11, 0, 1));
         // The stack is there from the red zone below the stack pointer on (psABI, 3.2.2), page by page.
