@@ -20,7 +20,9 @@ fn each_way(mode: &str, check: impl Fn(&Report)) {
         println!("{mode}: {compiler:?} {flags:?}");
         let flags = [&["-w", "-pthread"], flags].concat();
         let fixture = Fixture::build("thrown.cpp").with_flags(compiler, &flags).args([mode]);
-        check(&fixture.run_until_death::<&str>([]));
+        let report = fixture.run_until_death::<&str>([]);
+        println!("{:#}", report.at("/fault"));
+        check(&report);
     }
 }
 
