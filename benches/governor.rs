@@ -1,7 +1,7 @@
 //! What the overhead budget leaves of a program's speed: `cargo bench --bench governor` runs, for some seconds each and in turns without
 //! lastwords and under `lastwords run` with its default budget, a program that calls a small function 20 million times a second, and sqlite with
 //! every function probed. Prints the ratios of the medians: of the time that the work took by the program's own clock, of the processor time that
-//! the program used for it, and of the whole command, in which lastwords prepares and reports. Needs root and gcc.
+//! the program used for it, and of the whole command, in which lastwords prepares and reports. With `-- sqlite`, only of that. Needs root and gcc.
 
 mod support;
 
@@ -68,9 +68,11 @@ fn main() {
     std::fs::create_dir_all(&folder).expect("a folder for the program");
     println!("| program | untraced | watched | processor time | whole command |");
     println!("| --- | --- | --- | --- | --- |");
-    let hot = build(&folder);
-    let calls = [CALLS.to_string(), spins(&hot).to_string()];
-    compare("20 million calls a second", &[], &hot, &calls, &folder);
+    if !std::env::args().any(|argument| argument == "sqlite") {
+        let hot = build(&folder);
+        let calls = [CALLS.to_string(), spins(&hot).to_string()];
+        compare("20 million calls a second", &[], &hot, &calls, &folder);
+    }
     let sqlite = Real::Sqlite.build(Path::new(env!("CARGO_MANIFEST_DIR")), &folder).expect("sqlite");
     let few = run(Command::new(&sqlite).args(["rounds", &FEW_ROUNDS.to_string()]), &folder).own;
     let rounds = (FEW_ROUNDS as f64 / few * SQLITE_SECONDS) as u64;
