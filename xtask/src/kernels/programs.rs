@@ -24,6 +24,26 @@ const WHOLE_PROGRAM_TESTS: [&str; 11] = [
     "hostile::",
     "exceptions::exceptions_in",
 ];
+/// What is left of them where there is little time: of each topic, what depends on the kernel most.
+const BRIEF_TESTS: [&str; 14] = [
+    "starting_case::plain",
+    "starting_case::optimized_and_linked_statically",
+    "strings::",
+    "returns::results_and_durations_belong_to_their_calls",
+    "history::each_of_eight_threads",
+    "processes::a_forked_child",
+    "processes::a_child_that_executes",
+    "handled::the_first_fault_is_reported_when_its_handler_exits",
+    "handled::a_signal_from_outside",
+    "output::of_a_dynamic_program",
+    "then_and_now::what_has_changed",
+    "hostile::pointers_to_anywhere",
+    "hostile::what_lies_behind",
+    "exceptions::the_page",
+];
+/// The same of the tests of a tier.
+const BRIEF_TESTS_OF_TIER: [&str; 3] =
+    ["tells_results_and_arguments_in_depth", "watches_many_functions", "leaves_nothing_in_the_kernel"];
 /// Of the tests that run one thing a hundred times. Where all instructions are emulated, they would take an hour.
 const RUNS: &str = "1";
 
@@ -34,6 +54,17 @@ pub struct Programs {
     lastwords: PathBuf,
     unit_tests: PathBuf,
     whole_program_tests: PathBuf,
+}
+
+/// Which tests run.
+#[derive(Clone, Copy)]
+pub enum Choice<'a> {
+    /// All that depend on the kernel.
+    All,
+    /// Some of each topic.
+    Brief,
+    /// Those whose names contain one of these.
+    Named(&'a [String]),
 }
 
 /// A test binary with its arguments and environment.
@@ -74,8 +105,8 @@ impl Programs {
         })
     }
 
-    /// The tests for a kernel that has these tiers: all that depend on it, or those that are asked for.
-    pub fn tests(&self, fixtures: &Path, tiers: &[&str], filters: &[String]) -> Vec<TestRun> {
+    /// The tests for a kernel that has these tiers.
+    pub fn tests(&self, fixtures: &Path, tiers: &[&str], choice: Choice<'_>) -> Vec<TestRun> {
         let environment = vec![
             ("LASTWORDS_FIXTURES", fixtures.display().to_string()),
             ("LASTWORDS_TIERS", tiers.join(",")),
@@ -86,11 +117,13 @@ impl Programs {
             arguments,
             environment: environment.clone(),
         };
-        if !filters.is_empty() {
-            return vec![run(&self.whole_program_tests, filters.to_vec())];
-        }
-        let of_tiers = tiers.iter().map(|tier| format!("tiers::{tier}::"));
-        let of_programs = WHOLE_PROGRAM_TESTS.into_iter().map(str::to_owned).chain(of_tiers).collect();
+        let (topics, of_tier): (&[&str], &[&str]) = match choice {
+            Choice::Named(filters) => return vec![run(&self.whole_program_tests, filters.to_vec())],
+            Choice::All => (&WHOLE_PROGRAM_TESTS, &[""]),
+            Choice::Brief => (&BRIEF_TESTS, &BRIEF_TESTS_OF_TIER),
+        };
+        let of_tiers = tiers.iter().flat_map(|tier| of_tier.iter().map(move |test| format!("tiers::{tier}::{test}")));
+        let of_programs = topics.iter().map(|&topic| topic.to_owned()).chain(of_tiers).collect();
         vec![run(&self.unit_tests, vec![UNIT_TESTS.to_owned()]), run(&self.whole_program_tests, of_programs)]
     }
 
