@@ -1,6 +1,6 @@
 //! What a recorded call costs, beside what other tools take for the same: `cargo bench --bench compare` prints a table of medians of
 //! interleaved runs, each as nanoseconds a call over the untraced function and as a ratio to an empty uprobe on the function's first
-//! instruction. Needs root, gcc and Linux 6.6; tools that are not installed have no row.
+//! instruction. Needs root, gcc and Linux 6.6; tools that are not installed have no row, and each bpftrace that `PATH` leads to has rows of its own.
 
 mod support;
 #[path = "support/watched.rs"]
@@ -60,25 +60,59 @@ const ENTRIES: [(&str, &[&str]); 4] = [
 ];
 
 /// Has one run of the program watched; false if it cannot.
-type Watch = fn(&Program, calls: u32) -> bool;
+type Watch = Box<dyn Fn(&Program, u32) -> bool>;
 
-/// In one row each. The first two are what the others are compared with.
-const TOOLS: [(&str, u32, Watch); 12] = [
-    ("untraced", CALLS, untraced),
-    ("empty uprobe", CALLS, empty),
-    ("lastwords, entry", CALLS, |program, calls| lastwords(program, calls, Returns::Never)),
-    ("lastwords, entry and return", CALLS, |program, calls| lastwords(program, calls, Returns::Always)),
-    ("bpftrace, into a map", CALLS, |program, calls| bpftrace(program, calls, "{ @[tid] = (arg0, arg1, str(arg2)); }")),
-    ("bpftrace, printf", CALLS, |program, calls| {
-        bpftrace(program, calls, r#"{ printf("%d %d %s\n", arg0, arg1, str(arg2)); }"#)
-    }),
-    ("bpftrace, map, entry and return", CALLS, bpftrace_with_return),
-    ("perf probe and record", CALLS, perf),
-    ("uftrace, patching", CALLS, uftrace),
-    ("uftrace, patching, no arguments", CALLS, uftrace_without_arguments),
-    ("ltrace -x", FEW_CALLS, ltrace),
-    ("gdb dprintf", FEW_CALLS, gdb),
-];
+/// A row: its name, how many calls are made, and what watches them.
+type Row = (String, u32, Watch);
+
+/// All rows. The first two are what the others are compared with.
+fn rows() -> Vec<Row> {
+    let row = |name: &str, calls, watch: fn(&Program, u32) -> bool| (name.to_owned(), calls, Box::new(watch) as Watch);
+    let mut rows = vec![
+        row("untraced", CALLS, untraced),
+        row("empty uprobe", CALLS, empty),
+        row("lastwords, entry", CALLS, |program, calls| lastwords(program, calls, Returns::Never)),
+        row("lastwords, entry and return", CALLS, |program, calls| lastwords(program, calls, Returns::Always)),
+    ];
+    rows.extend(each_bpftrace().iter().flat_map(|tool| rows_of_bpftrace(tool)));
+    rows.extend([
+        row("perf probe and record", CALLS, perf),
+        row("uftrace, patching", CALLS, uftrace),
+        row("uftrace, patching, no arguments", CALLS, uftrace_without_arguments),
+        row("ltrace -x", FEW_CALLS, ltrace),
+        row("gdb dprintf", FEW_CALLS, gdb),
+    ]);
+    rows
+}
+
+/// Every bpftrace in the folders of `PATH`: a newer one may stand beside the distribution's.
+fn each_bpftrace() -> Vec<PathBuf> {
+    let path = std::env::var_os("PATH").unwrap_or_default();
+    let found = std::env::split_paths(&path).filter_map(|folder| folder.join("bpftrace").canonicalize().ok());
+    let mut tools = Vec::new();
+    found.for_each(|tool| {
+        if !tools.contains(&tool) {
+            tools.push(tool);
+        }
+    });
+    tools
+}
+
+fn rows_of_bpftrace(tool: &Path) -> Vec<Row> {
+    let version = Command::new(tool).arg("--version").output().map(|output| output.stdout).unwrap_or_default();
+    let version = String::from_utf8_lossy(&version).trim().to_owned();
+    let row = |name: &str, action: &'static str, on_return: &'static str| {
+        let tool = tool.to_owned();
+        let watch = move |program: &Program, calls: u32| bpftrace(&tool, program, calls, action, on_return);
+        (format!("{version}, {name}"), CALLS, Box::new(watch) as Watch)
+    };
+    let into_map = "{ @[tid] = (arg0, arg1, str(arg2)); }";
+    vec![
+        row("into a map", into_map, ""),
+        row("printf", r#"{ printf("%d %d %s\n", arg0, arg1, str(arg2)); }"#, ""),
+        row("map, entry and return", into_map, "{ @result[tid] = retval; }"),
+    ]
+}
 
 /// A built program, and where it writes its figure.
 struct Program {
@@ -94,11 +128,12 @@ fn main() {
     let programs: Vec<_> =
         ENTRIES.iter().enumerate().map(|(number, (_, flags))| build(&folder, number, flags)).collect();
     // figures[tool][entry]
-    let mut figures = vec![vec![Vec::new(); programs.len()]; TOOLS.len()];
+    let rows = rows();
+    let mut figures = vec![vec![Vec::new(); programs.len()]; rows.len()];
     for _ in 0..ROUNDS {
-        for ((_, calls, watch), figures) in TOOLS.iter().zip(&mut figures) {
+        for ((_, calls, watch), figures) in rows.iter().zip(&mut figures) {
             for (program, figures) in programs.iter().zip(figures) {
-                figures.extend(run(program, *calls, *watch));
+                figures.extend(run(program, *calls, watch));
             }
         }
     }
@@ -107,7 +142,7 @@ fn main() {
         figures.into_iter().map(|entries| entries.into_iter().map(of_tool).collect()).collect();
     println!("| | {} |", ENTRIES.map(|(name, _)| format!("entry is {name}")).join(" | "));
     println!("| --- |{}", " --- |".repeat(ENTRIES.len()));
-    for ((name, ..), row) in TOOLS.iter().zip(&medians).skip(1) {
+    for ((name, ..), row) in rows.iter().zip(&medians).skip(1) {
         if row.iter().any(Option::is_some) {
             let cells =
                 row.iter().enumerate().map(|(entry, figure)| cell(*figure, medians[0][entry], medians[1][entry]));
@@ -128,7 +163,7 @@ fn cell(figure: Option<f64>, untraced: Option<f64>, empty: Option<f64>) -> Strin
 }
 
 /// Nanoseconds a call; none if the tool is not there, or fails.
-fn run(program: &Program, calls: u32, watch: Watch) -> Option<f64> {
+fn run(program: &Program, calls: u32, watch: &Watch) -> Option<f64> {
     let _ = fs::remove_file(&program.figure);
     if !watch(program, calls) {
         return None;
@@ -165,19 +200,15 @@ fn with_probes(program: &Program, calls: u32, options: &Options, does_nothing: b
     true
 }
 
-fn bpftrace(program: &Program, calls: u32, action: &str) -> bool {
-    bpftrace_script(program, calls, &format!("uprobe:{}:work {action}", program.path.display()))
-}
-
-fn bpftrace_with_return(program: &Program, calls: u32) -> bool {
+/// What to do at each entry, and at each return if that is not empty.
+fn bpftrace(tool: &Path, program: &Program, calls: u32, on_entry: &str, on_return: &str) -> bool {
     let path = program.path.display();
-    let entry = format!("uprobe:{path}:work {{ @[tid] = (arg0, arg1, str(arg2)); }}");
-    bpftrace_script(program, calls, &format!("{entry} uretprobe:{path}:work {{ @result[tid] = retval; }}"))
-}
-
-fn bpftrace_script(program: &Program, calls: u32, script: &str) -> bool {
-    let command = format!("{} {calls} {}", program.path.display(), program.figure.display());
-    succeeds(Command::new("bpftrace").args(["-o", "/dev/null", "-e", script, "-c", &command]))
+    let mut script = format!("uprobe:{path}:work {on_entry}");
+    if !on_return.is_empty() {
+        script += &format!(" uretprobe:{path}:work {on_return}");
+    }
+    let command = format!("{path} {calls} {}", program.figure.display());
+    succeeds(Command::new(tool).args(["-o", "/dev/null", "-e", &script, "-c", &command]))
 }
 
 fn perf(program: &Program, calls: u32) -> bool {
