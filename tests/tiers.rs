@@ -35,7 +35,7 @@ fn check_many(count: usize, options: &[&str]) {
     assert!(attached.contains(" ms (") && attached.ends_with(" bytes a thread)"), "{attached}");
     let detached = begins("detached in ");
     assert!(detached.ends_with(" ms"), "{said}");
-    // For `cargo xtask kernels --only 6.1 watches_many --nocapture`.
+    // For `cargo xtask kernels --only 6.1 -- watches_many --nocapture`.
     println!("{attached}, {detached}");
 }
 
