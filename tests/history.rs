@@ -129,12 +129,21 @@ fn threads_without_a_ring_are_counted() {
     let directory = tempfile::tempdir().expect("a temporary directory");
     let file = directory.path().join("counts");
     let arguments = ["8".to_owned(), "0".to_owned(), file.display().to_string()];
-    let report = Fixture::build("history.c").args(arguments).run_until_death(["-f", "feed_*", "--threads", "3"]);
+    let report = Fixture::build("history.c").args(arguments).run_until_death([
+        "-f",
+        "feed_*",
+        "--threads",
+        "3",
+        "--max-overhead",
+        "off",
+    ]);
 
-    let begun: Vec<_> = (0..8).map(|number| counts(&file, number)).collect();
-    let with_calls = begun.iter().filter(|(begun, _)| *begun > 0).count() as u64;
-    let recorded: Vec<_> = report.threads().into_iter().filter(|thread| thread.calls().len() > 0).collect();
-    assert_eq!(recorded.len() as u64, with_calls.min(3));
-    assert!(report.at("/recorder/threads_without_ring").as_u64() >= Some(with_calls.saturating_sub(3)), "{report:#?}");
+    // One that was killed between counting and its first call has made none.
+    let counts: Vec<_> = (0..8).map(|number| counts(&file, number)).collect();
+    let had_begun = counts.iter().filter(|(begun, _)| *begun > 0).count() as u64;
+    let had_calls = counts.iter().filter(|(_, ended)| *ended > 0).count() as u64;
+    let recorded = report.threads().into_iter().filter(|thread| thread.calls().len() > 0).count() as u64;
+    assert!((had_calls.min(3)..=had_begun.min(3)).contains(&recorded), "{recorded} of {counts:?}");
+    assert!(report.at("/recorder/threads_without_ring").as_u64() >= Some(had_calls.saturating_sub(3)), "{report:#?}");
     assert_eq!(report.at("/recorder/threads_max"), 3);
 }
