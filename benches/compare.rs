@@ -127,8 +127,8 @@ fn main() {
     std::env::set_current_dir(&folder).expect("that folder");
     let programs: Vec<_> =
         ENTRIES.iter().enumerate().map(|(number, (_, flags))| build(&folder, number, flags)).collect();
-    // figures[tool][entry]
     let rows = rows();
+    // figures[row][entry]
     let mut figures = vec![vec![Vec::new(); programs.len()]; rows.len()];
     for _ in 0..ROUNDS {
         for ((_, calls, watch), figures) in rows.iter().zip(&mut figures) {

@@ -202,7 +202,9 @@ impl Recorder {
         let mut programs = Programs::new(object, maps, types.function("bpf_session_is_return"));
         // What the kernel verifies takes most of the time, and each processor can do it.
         std::thread::scope(|scope| {
-            scope.spawn(|| attach::prepare(plan, settings.tier, &mut programs));
+            if !is_old {
+                scope.spawn(|| attach::prepare(plan, settings.tier, &mut programs));
+            }
             load_tracepoints(&mut ebpf)
         })?;
         let pool = |entries, top, count, bytes| Pool::map(raw_fd(&ebpf, entries)?, raw_fd(&ebpf, top)?, count, bytes);
